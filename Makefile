@@ -1,0 +1,71 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= $(SCREENER_TRAINING_DATA)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The lock pins what runs; the package itself is editable. The stamp makes `make demo test` install once.
+.venv/.installed: pyproject.toml requirements-dev.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed (make PYTHON=python3.11)")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: install
+install: .venv/.installed ## Make the environment in .venv, with the comment-screener command in it
+
+.PHONY: demo
+demo: install ## Watch a few hundred comments being screened, on a broker started for it
+	$(BIN)/comment-screener demo $(ARGS)
+
+.PHONY: test
+test: install ## Run every test; those with a broker on Apache Kafka, or on the embedded one where Java or Maven is missing
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-unit
+test-unit: install ## Run the tests that need no broker
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: test-embedded
+test-embedded: install ## Run the tests with a broker on the embedded one
+	SCREENER_TEST_BROKER=embedded $(BIN)/python -m pytest tests/integration $(ARGS)
+
+.PHONY: check
+check: install ## Lint, formatting, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.PHONY: format
+format: install ## Format, and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: schemas
+schemas: install ## Write schemas/ from the records
+	$(BIN)/comment-screener schemas schemas
+
+.PHONY: lint-deploy
+lint-deploy: install ## Check the compose file, the Dockerfile, Prometheus' configuration and the dashboards with the real tools
+	deploy/lint.sh
+
+.PHONY: lock
+lock: ## Pin every dependency with hashes (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --group build pyproject.toml -o requirements-dev.lock
+
+.PHONY: model
+model: install ## Train, export and evaluate the default model (DATA=folder; needs the extra `training`)
+	$(BIN)/python -m training all --data $(DATA)
+
+.PHONY: up
+up: ## Kafka, worker, Prometheus and Grafana in containers
+	docker compose up --build --detach
+
+.PHONY: down
+down: ## Stop them
+	docker compose down

@@ -1,0 +1,209 @@
+"""`comment-screener policy`: what people and pipelines read from it."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from worker.cli_policy import app
+from worker.policy_file import preset_names, preset_path
+
+GOOD = """\
+id: mine
+version: "2"
+labels:
+  insult: {under_13: {hold: 0.5}, all: {nudge: 0.7, hold: 0.9}}
+communities:
+  "[club]": {labels: {insult: {adult: {remove: 0.8}}}}
+"""
+BAD = GOOD.replace("hold", "holt")
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    return str(path)
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> str:
+    path = tmp_path / "bad.yaml"
+    path.write_text(BAD)
+    return str(path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
+
+
+def row(output: str, band: str) -> str:
+    """The cells of one audience's first line."""
+    (line,) = [line for line in output.splitlines() if line.strip("│ ").startswith(f"{band} ")]
+    return " ".join(line.replace("│", " ").split())
+
+
+def test_check_says_what_is_right(good: str) -> None:
+    result = run("check", good)
+
+    first, *warnings = result.stdout.splitlines()
+    assert first.startswith(f"{good}: ok, mine, version 2, sha256 ")
+    assert first.endswith(", 4 rules")
+    assert f"{good}:3: warning: labels.threat: no rule looks at this label" in warnings
+    assert result.exit_code == 0
+
+
+def test_check_tells_every_problem_of_every_file_and_goes_on(good: str, bad: str) -> None:
+    result = run("check", bad, good, "nowhere.yaml")
+
+    assert result.stderr.splitlines() == [
+        f"{bad}:4: labels.insult.all.holt: no such action; did you mean hold?",
+        f"{bad}:4: labels.insult.under_13.holt: no such action; did you mean hold?",
+        f"nowhere.yaml: no such file, and no preset either; the presets are {', '.join(preset_names())}",
+    ]
+    assert f"{good}: ok" in result.stdout
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_pass_without_a_warning(name: str) -> None:
+    result = run("check", name)
+
+    assert len(result.stdout.splitlines()) == 1
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("scores", ["insult=0.7, toxicity=0.1", '{"insult": 0.7, "toxicity": 0.1}'])
+def test_explain_shows_every_audience_what_fires_and_what_nearly_does(good: str, scores: str) -> None:
+    result = run("explain", "--scores", scores, "--policy", good)
+
+    assert row(result.stdout, "under_13") == "under_13 hold insult insult 0.700 ≥ 0.5 labels.insult.under_13.hold"
+    assert row(result.stdout, "adult") == "adult nudge insult insult 0.700 ≥ 0.7 labels.insult.all.nudge"
+    assert row(result.stdout, "unknown") == "unknown hold insult insult 0.700 ≥ 0.5 labels.insult.under_13.hold"
+    assert result.exit_code == 0
+
+
+def test_explain_shows_the_rule_nearest_to_firing(good: str) -> None:
+    result = run("explain", "--scores", "insult=0.45,threat=0.9", "--policy", good)
+
+    assert row(result.stdout, "adult") == "adult allow nearest: insult 0.450, 0.250 below 0.7 labels.insult.all.nudge"
+
+
+def test_explain_knows_no_nearest_rule_where_no_rule_looks_at_the_scores(good: str) -> None:
+    result = run("explain", "--scores", "threat=0.9", "--policy", good)
+
+    assert row(result.stdout, "adult") == "adult allow"
+
+
+def test_explain_follows_a_community_whatever_its_name(good: str) -> None:
+    result = run("explain", "--scores", "insult=0.8", "--policy", good, "--community", "[club]")
+
+    assert "communities.[club].labels.insult.adult.remove" in row(result.stdout, "adult")
+    assert result.stderr == ""
+
+
+def test_explain_says_so_where_the_policy_does_not_name_the_community(good: str) -> None:
+    result = run("explain", "--scores", "insult=0.8", "--policy", good, "--community", "elsewhere")
+
+    assert result.stderr == f"{good}: says nothing of the community elsewhere; its general rules apply\n"
+    assert result.exit_code == 0
+
+
+def test_explain_as_json(good: str) -> None:
+    result = run("explain", "--scores", "insult=0.65", "--policy", good, "--json")
+
+    explained = json.loads(result.stdout)
+    assert explained["policy"]["id"] == "mine"
+    assert list(explained["audiences"]) == ["under_13", "13_15", "16_17", "adult", "unknown"]
+    assert explained["audiences"]["under_13"]["verdict"]["action"] == "hold"
+    assert explained["audiences"]["under_13"]["nearest"] is None
+    assert explained["audiences"]["adult"]["nearest"] == {
+        "label": "insult",
+        "score": 0.65,
+        "missing": 0.05,
+        "action": "nudge",
+        "threshold": 0.7,
+        "rule": "labels.insult.all.nudge",
+    }
+
+
+def test_explain_scores_a_text_with_the_model(good: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def score_text(text: str, model: str | None) -> dict[str, float]:
+        return {"insult": 0.95 if (text, model) == ("you fool", "small") else 0.0}
+
+    scoring = ModuleType("worker.cli_scoring")
+    scoring.__dict__["score_text"] = score_text
+    monkeypatch.setitem(sys.modules, "worker.cli_scoring", scoring)
+
+    result = run("explain", "you fool", "--model", "small", "--policy", good)
+
+    assert row(result.stdout, "adult") == "adult hold insult insult 0.950 ≥ 0.9 labels.insult.all.hold"
+
+
+@pytest.mark.parametrize(
+    ("scores", "problems"),
+    [
+        ("insults=0.5", ["--scores: insults: no such label; did you mean insult?"]),
+        ("insult=1.5", ["--scores: insult: a score is a number from 0 to 1, not 1.5"]),
+        ("insult=nan", ["--scores: insult: a score is a number from 0 to 1, not nan"]),
+        ("insult=much", ["--scores: insult: a score is a number from 0 to 1, not much"]),
+        ("insult", ["--scores: insult: a score is a number from 0 to 1, not nothing"]),
+        ("insult=0.1,insult=0.2", ["--scores: insult: given twice"]),
+        ('{"insult": 0.1, "insult": 0.2}', ["--scores: insult: given twice"]),
+        ('{"insult": true}', ["--scores: insult: a score is a number from 0 to 1, not True"]),
+        ('{"insult": null}', ["--scores: insult: a score is a number from 0 to 1, not nothing"]),
+        ('{"insult": 1' + "0" * 400 + "}", ["--scores: insult: a score is a number from 0 to 1, not 1" + "0" * 400]),
+        ("{}", ["--scores: no score in it"]),
+        ('{"insult"', ["--scores: not JSON: Expecting ':' delimiter: line 1 column 10 (char 9)"]),
+        (
+            "insults=0.5,threat=2",
+            [
+                "--scores: insults: no such label; did you mean insult?",
+                "--scores: threat: a score is a number from 0 to 1, not 2",
+            ],
+        ),
+    ],
+)
+def test_explain_refuses_scores_that_are_none(scores: str, problems: list[str]) -> None:
+    result = run("explain", "--scores", scores)
+
+    assert result.stderr.splitlines() == problems
+    assert result.exit_code == 2
+
+
+def test_explain_names_the_labels_where_one_is_missing() -> None:
+    result = run("explain", "--scores", "")
+
+    assert result.stderr.startswith("--scores: an empty label: no such label; it has to be one of toxicity, ")
+
+
+@pytest.mark.parametrize("arguments", [(), ("a text", "--scores", "insult=0.5")])
+def test_explain_wants_a_text_or_scores(arguments: tuple[str, ...]) -> None:
+    result = run("explain", *arguments)
+
+    assert result.stderr == "explain: give either a text or --scores\n"
+    assert result.exit_code == 2
+
+
+def test_explain_refuses_a_wrong_policy(bad: str) -> None:
+    result = run("explain", "--scores", "insult=0.5", "--policy", bad)
+
+    assert f"{bad}:4: labels.insult.all.holt: no such action; did you mean hold?" in result.stderr.splitlines()
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(("arguments", "name"), [((), "default"), (("lenient-forum",), "lenient-forum")])
+def test_show_prints_a_preset_as_it_is(arguments: tuple[str, ...], name: str) -> None:
+    result = run("show", *arguments)
+
+    assert result.stdout == preset_path(name).read_text()
+
+
+def test_show_knows_its_presets() -> None:
+    result = run("show", "defalt")
+
+    assert result.stderr == "defalt: no such preset; did you mean default?\n"
+    assert result.exit_code == 2

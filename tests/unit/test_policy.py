@@ -1,0 +1,296 @@
+"""Deciding: which rule fires for whom, what wins, and what an unknown audience gets."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.strategies import COMMUNITY, harm_labels, policies, scores
+from worker.classifier import HARM_LABELS, LABELS
+from worker.policy import KNOWN_BANDS, Policy, Verdict
+from worker.policy_file import load_policy, preset_names, read_policy
+from worker.records import Action, AgeBand, ReasonGiven
+
+CHILD, ADULT, UNKNOWN = AgeBand.UNDER_13, AgeBand.ADULT, AgeBand.UNKNOWN
+
+
+def policy(labels: str, communities: str = "{}") -> Policy:
+    return read_policy(f"{{id: test, version: 1, labels: {labels}, communities: {communities}}}".encode(), "p.yaml")
+
+
+INSULT = policy("{insult: {under_13: {nudge: 0.4, hold: 0.6, remove: 0.9}, adult: {nudge: 0.8}}}")
+MIXED = policy(
+    "{insult: {all: {nudge: 0.4, hold: 0.6}}, threat: {all: {hold: 0.5, escalate: 0.9}},"
+    " kindness: {all: {highlight: 0.7}}}"
+)
+
+
+def action(
+    policy: Policy, given_scores: dict[str, float], audience: AgeBand | None = ADULT, at: str | None = None
+) -> str:
+    return policy.decide(given_scores, audience, at).action
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [(0.0, "allow"), (0.39, "allow"), (0.4, "nudge"), (0.6, "hold"), (0.89, "hold"), (0.9, "remove"), (1.0, "remove")],
+)
+def test_a_rule_fires_from_its_threshold_on_and_the_strongest_wins(score: float, expected: str) -> None:
+    assert action(INSULT, {"insult": score}, CHILD) == expected
+
+
+def test_the_audience_chooses_the_rules() -> None:
+    assert action(INSULT, {"insult": 0.7}, CHILD) == "hold"
+    assert action(INSULT, {"insult": 0.7}, ADULT) == "allow"
+    assert action(INSULT, {"insult": 0.7}, AgeBand.FROM_13_TO_15) == "allow"
+
+
+def test_a_reason_says_which_rule_stands_where() -> None:
+    assert INSULT.decide({"insult": 0.7}, CHILD, None).reasons == [
+        ReasonGiven("insult", 0.7, 0.6, CHILD, Action.HOLD, "labels.insult.under_13.hold")
+    ]
+
+
+def test_one_reason_a_label_strongest_first_then_by_score_then_in_the_order_of_labels() -> None:
+    equals = policy(
+        "{threat: {all: {hold: 0.1}}, insult: {all: {hold: 0.1}}, toxicity: {all: {hold: 0.1}},"
+        " profanity: {all: {limit: 0.1}}}"
+    )
+
+    verdict = equals.decide({"profanity": 0.9, "threat": 0.6, "insult": 0.5, "toxicity": 0.5}, ADULT, None)
+
+    assert [reason.label for reason in verdict.reasons] == ["threat", "toxicity", "insult", "profanity"]
+    assert verdict.category == "threat"
+
+
+def test_the_strongest_action_wins_even_over_a_higher_score() -> None:
+    verdict = MIXED.decide({"insult": 0.99, "threat": 0.91}, ADULT, None)
+
+    assert (verdict.action, verdict.category) == (Action.ESCALATE, "threat")
+
+
+def test_highlight_stands_alone() -> None:
+    verdict = MIXED.decide({"kindness": 0.8, "insult": 0.3}, ADULT, None)
+
+    assert (verdict.action, verdict.category, verdict.severity) == (Action.HIGHLIGHT, "kindness", 0.3)
+
+
+def test_highlight_gives_way_to_harm_and_is_no_reason_then() -> None:
+    verdict = MIXED.decide({"kindness": 0.99, "insult": 0.4}, ADULT, None)
+
+    assert verdict.action is Action.NUDGE
+    assert [reason.label for reason in verdict.reasons] == ["insult"]
+
+
+def test_nothing_fires() -> None:
+    assert MIXED.decide({"insult": 0.1}, ADULT, None) == Verdict(Action.ALLOW, None, 0.1, [])
+
+
+def test_severity_is_the_highest_harm_score_even_without_a_rule_for_it() -> None:
+    assert INSULT.decide({"profanity": 0.95, "insult": 0.5, "kindness": 1.0}, ADULT, None).severity == 0.95
+
+
+def test_severity_is_zero_without_a_harm_score() -> None:
+    assert INSULT.decide({"kindness": 1.0}, ADULT, None).severity == 0.0
+
+
+def test_a_label_without_a_score_never_fires() -> None:
+    assert MIXED.decide({}, CHILD, None) == Verdict(Action.ALLOW, None, 0.0, [])
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_score_that_is_not_a_number_is_never_safe(label: str) -> None:
+    with pytest.raises(ValueError, match=f"{label} is not a number"):
+        INSULT.decide({label: math.nan}, ADULT, None)
+
+
+def test_unknown_gets_the_lowest_threshold_of_any_band_for_each_action() -> None:
+    mixed = policy("{insult: {under_13: {hold: 0.6}, 16_17: {hold: 0.5}, adult: {nudge: 0.3, remove: 0.9}}}")
+
+    verdicts = [mixed.decide({"insult": score}, UNKNOWN, None) for score in (0.3, 0.5, 0.9)]
+
+    assert [verdict.reasons[0].rule for verdict in verdicts] == [
+        "labels.insult.adult.nudge",
+        "labels.insult.16_17.hold",
+        "labels.insult.adult.remove",
+    ]
+    assert verdicts[0].reasons[0].age_band is UNKNOWN
+
+
+def test_no_audience_is_an_unknown_audience() -> None:
+    assert INSULT.decide({"insult": 0.7}, None, None) == INSULT.decide({"insult": 0.7}, UNKNOWN, None)
+
+
+def test_unknown_gets_the_highest_threshold_for_highlight() -> None:
+    kind = policy("{kindness: {under_13: {highlight: 0.9}, all: {highlight: 0.6}}}")
+
+    assert action(kind, {"kindness": 0.8}, ADULT) == "highlight"
+    assert action(kind, {"kindness": 0.8}, UNKNOWN) == "allow"
+    assert kind.decide({"kindness": 0.9}, UNKNOWN, None).reasons[0].rule == "labels.kindness.under_13.highlight"
+
+
+def test_unknown_is_not_highlighted_where_some_band_is_not() -> None:
+    kind = policy("{kindness: {under_13: {}, all: {highlight: 0.6}}}")
+
+    assert action(kind, {"kindness": 1.0}, UNKNOWN) == "allow"
+
+
+COMMUNITIES = policy(
+    "{insult: {under_13: {hold: 0.5}, adult: {hold: 0.8}}, threat: {all: {escalate: 0.9}}}",
+    "{boxing: {labels: {insult: {adult: {nudge: 0.9}}}}, quiet: {labels: {insult: {all: {limit: 0.1}}}},"
+    " open: {labels: {insult: {under_13: {}, adult: {}}}}}",
+)
+
+
+def test_a_community_replaces_the_pairs_that_it_names() -> None:
+    assert COMMUNITIES.decide({"insult": 0.95}, ADULT, "boxing").reasons == [
+        ReasonGiven("insult", 0.95, 0.9, ADULT, Action.NUDGE, "communities.boxing.labels.insult.adult.nudge")
+    ]
+    assert (
+        COMMUNITIES.decide({"insult": 0.2}, CHILD, "quiet").reasons[0].rule
+        == "communities.quiet.labels.insult.all.limit"
+    )
+
+
+def test_a_community_inherits_the_rest() -> None:
+    assert action(COMMUNITIES, {"insult": 0.5}, CHILD, "boxing") == "hold"
+    assert action(COMMUNITIES, {"threat": 0.9}, ADULT, "quiet") == "escalate"
+
+
+def test_an_empty_mapping_turns_a_label_off_in_a_community() -> None:
+    assert action(COMMUNITIES, {"insult": 1.0}, CHILD, "open") == "allow"
+    assert action(COMMUNITIES, {"insult": 1.0}, UNKNOWN, "open") == "allow"
+    assert action(COMMUNITIES, {"insult": 1.0}, CHILD) == "hold"
+
+
+def test_an_unknown_audience_gets_the_strictest_of_its_community() -> None:
+    assert action(COMMUNITIES, {"insult": 0.2}, UNKNOWN, "quiet") == "limit"
+    assert action(COMMUNITIES, {"insult": 0.2}, UNKNOWN) == "allow"
+
+
+def test_a_community_that_is_not_named_gets_the_general_rules() -> None:
+    assert COMMUNITIES.decide({"insult": 0.8}, ADULT, "elsewhere") == COMMUNITIES.decide({"insult": 0.8}, ADULT, None)
+
+
+def test_what_a_policy_says_of_itself() -> None:
+    assert COMMUNITIES.communities == {"boxing", "quiet", "open"}
+    assert INSULT.rule_names == {
+        "labels.insult.under_13.nudge",
+        "labels.insult.under_13.hold",
+        "labels.insult.under_13.remove",
+        "labels.insult.adult.nudge",
+    }
+    assert COMMUNITIES.uses("threat")
+    assert not COMMUNITIES.uses("profanity")
+    assert [(label, rule.action) for label, rule in INSULT.rules_for(CHILD, None)] == [
+        ("insult", Action.REMOVE),
+        ("insult", Action.HOLD),
+        ("insult", Action.NUDGE),
+    ]
+
+
+bands = st.sampled_from(AgeBand)
+communities = st.sampled_from([None, COMMUNITY])
+
+
+# No deadline: a busy machine is no finding.
+@settings(max_examples=60, deadline=None)
+@given(policies(), scores(), bands, communities, st.data())
+def test_more_harm_never_makes_the_action_milder(
+    drawn: Policy, before: dict[str, float], band: AgeBand, at: str | None, data: st.DataObject
+) -> None:
+    label = data.draw(harm_labels(), "raised label")
+    after = before | {label: data.draw(st.floats(before.get(label, 0.0), 1), "raised score")}
+
+    assert drawn.decide(after, band, at).action.strength >= drawn.decide(before, band, at).action.strength
+
+
+@settings(max_examples=60, deadline=None)
+@given(policies(), scores(), communities)
+def test_unknown_is_at_least_as_strict_as_every_band(
+    drawn: Policy, given_scores: dict[str, float], at: str | None
+) -> None:
+    unknown = drawn.decide(given_scores, UNKNOWN, at).action
+
+    assert all(unknown.strength >= drawn.decide(given_scores, band, at).action.strength for band in KNOWN_BANDS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(policies(), scores(), bands, communities)
+def test_a_verdict_is_what_the_firing_rules_say(
+    drawn: Policy, given_scores: dict[str, float], band: AgeBand, at: str | None
+) -> None:
+    verdict = drawn.decide(given_scores, band, at)
+
+    fired = [(name, rule) for name, rule in drawn.rules_for(band, at) if given_scores.get(name, -1.0) >= rule.threshold]
+    harms = [rule.action for name, rule in fired if name in HARM_LABELS]
+    if harms:
+        assert verdict.action is max(harms, key=lambda fired_action: fired_action.strength)
+    else:
+        assert verdict.action is (Action.HIGHLIGHT if fired else Action.ALLOW)
+    kept = {name for name, _ in fired if name in HARM_LABELS or not harms}
+    assert sorted(reason.label for reason in verdict.reasons) == sorted(kept)
+    assert all(reason.score >= reason.threshold for reason in verdict.reasons)
+
+
+# ---- the presets: what they promise to those who read them
+
+PRESETS = {name: load_policy(name) for name in ("default", "strict-for-children", "lenient-forum")}
+
+
+def test_these_are_all_presets() -> None:
+    assert sorted(PRESETS) == preset_names()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_has_no_warnings_and_carries_its_name(name: str) -> None:
+    assert PRESETS[name].warnings == ()
+    assert PRESETS[name].version.id == name
+
+
+@pytest.mark.parametrize(
+    ("given_scores", "audience", "strict", "default", "lenient"),
+    [
+        ({"insult": 0.7, "toxicity": 0.6}, ADULT, "hold", "allow", "allow"),
+        ({"insult": 0.7, "toxicity": 0.6}, CHILD, "hold", "limit", "limit"),
+        ({"insult": 0.8, "toxicity": 0.8}, ADULT, "hold", "nudge", "allow"),
+        ({"profanity": 0.8}, ADULT, "hold", "allow", "allow"),
+        ({"profanity": 0.8}, CHILD, "hold", "limit", "nudge"),
+        ({"identity_attack": 0.8}, ADULT, "hold", "hold", "allow"),
+        ({"kindness": 0.88}, CHILD, "allow", "highlight", "highlight"),
+    ],
+)
+def test_presets_differ_on_the_same_comment(
+    given_scores: dict[str, float], audience: AgeBand, strict: str, default: str, lenient: str
+) -> None:
+    assert action(PRESETS["strict-for-children"], given_scores, audience) == strict
+    assert action(PRESETS["default"], given_scores, audience) == default
+    assert action(PRESETS["lenient-forum"], given_scores, audience) == lenient
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("label", ["threat", "self_harm"])
+def test_danger_reaches_a_person_and_is_never_just_removed(name: str, label: str) -> None:
+    for band in AgeBand:
+        rules = [rule for ruled, rule in PRESETS[name].rules_for(band, None) if ruled == label]
+        assert rules[0].action is Action.ESCALATE
+        assert {rule.action for rule in rules} == {Action.HOLD, Action.ESCALATE}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@settings(max_examples=60, deadline=None)
+@given(scores())
+def test_no_preset_removes_for_children_what_is_in_doubt(name: str, given_scores: dict[str, float]) -> None:
+    doubtful = {label: min(score, 0.8) for label, score in given_scores.items()}
+
+    assert action(PRESETS[name], doubtful, CHILD) != "remove"
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores(), bands)
+def test_presets_keep_their_order_of_strictness(given_scores: dict[str, float], band: AgeBand) -> None:
+    names = ("strict-for-children", "default", "lenient-forum")
+    strict, default, lenient = (PRESETS[name].decide(given_scores, band, None).action.strength for name in names)
+
+    assert strict >= default >= lenient

@@ -1,0 +1,317 @@
+"""Reading a policy: every mistake gets its line, and what is odd gets a warning."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from worker.classifier import LABELS
+from worker.errors import StartupError
+from worker.policy_file import PolicyError, load_policy, preset_names, preset_path, read_policy
+
+HEAD = 'id: test\nversion: "1"\n'
+INHERITED = "is what the community inherits anyway, so it changes nothing"
+HIGHER = "a stronger action needs a higher threshold"
+RULED = HEAD + "labels:\n  insult: {all: {hold: 0.5}}\n"
+
+
+def problems(text: str | bytes) -> tuple[str, ...]:
+    with pytest.raises(PolicyError) as caught:
+        read_policy(text.encode() if isinstance(text, str) else text, "p.yaml")
+    return caught.value.problems
+
+
+def warnings(labels: str, communities: str = "{}") -> list[str]:
+    """The warnings of a policy, without those for the labels that it leaves out."""
+    policy = read_policy(f"{HEAD}labels: {labels}\ncommunities: {communities}\n".encode(), "p.yaml")
+    return [warning for warning in policy.warnings if "no rule looks at this label" not in warning]
+
+
+def test_the_version_is_that_of_the_bytes() -> None:
+    version = read_policy(RULED.encode(), "p.yaml").version
+
+    assert (version.id, version.version) == ("test", "1")
+    assert version.sha256 == hashlib.sha256(RULED.encode()).hexdigest()
+
+
+def test_a_policy_is_read_from_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(RULED)
+
+    assert load_policy(path).version == load_policy(str(path)).version
+
+
+def test_a_file_with_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + RULED.replace("\n", "\r\n").encode())
+
+    assert load_policy(path).rule_names == {"labels.insult.all.hold"}
+
+
+@pytest.mark.parametrize("written", ["2026-08-01", "1.10", "3", "no"])
+def test_a_version_is_taken_as_written(written: str) -> None:
+    text = RULED.replace('"1"', written)
+
+    assert read_policy(text.encode(), "p.yaml").version.version == written
+
+
+def test_all_stands_for_the_bands_that_are_not_named() -> None:
+    text = HEAD + "labels: {insult: {13_15: {hold: 0.5}, adult: {}, all: {nudge: 0.5}}}"
+
+    assert read_policy(text.encode(), "p.yaml").rule_names == {"labels.insult.13_15.hold", "labels.insult.all.nudge"}
+
+
+# ---- what cannot be read
+
+
+def test_no_such_file() -> None:
+    with pytest.raises(PolicyError, match=r"^defalt: no such file, and no preset either; the presets are default, "):
+        load_policy("defalt")
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="cannot be read: Is a directory"):
+        load_policy(tmp_path)
+
+
+def test_no_such_preset() -> None:
+    with pytest.raises(PolicyError, match="lenient: no such preset; did you mean lenient-forum"):
+        preset_path("lenient")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_goes_by_its_name(name: str) -> None:
+    assert load_policy(name).version == load_policy(preset_path(name)).version
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"id: a\nversion: \xff\n", "p.yaml:2: not UTF-8; save the file as UTF-8"),
+        (b"id: a\nversion: \x07\n", "p.yaml:2: not YAML: the character U+0007 is not allowed"),
+        (b"id: a\nlabels: b: c\n", "p.yaml:2: not YAML: mapping values are not allowed here"),
+        (
+            b"id: a\n---\nid: b\n",
+            "p.yaml:2: not YAML: expected a single document in the stream, but found another document",
+        ),
+        (b"", "p.yaml:1: not a policy: it has to be a mapping of id, version, description, labels, communities"),
+        (b"- id", "p.yaml:1: not a policy: it has to be a mapping of id, version, description, labels, communities"),
+    ],
+)
+def test_what_is_no_policy_at_all(content: bytes, problem: str) -> None:
+    assert problems(content) == (problem,)
+
+
+# ---- what is wrong in a policy
+
+
+def test_every_problem_is_told_at_once_in_the_order_of_lines() -> None:
+    text = (
+        "id: test\nlabels:\n  insults: {adult: {hold: 0.5}}\n  threat:\n    adlt: {hold: 0.5}\n    adult: {holt: 2}\n"
+    )
+
+    assert problems(text) == (
+        "p.yaml:1: version: is missing",
+        "p.yaml:3: labels.insults: no such label; did you mean insult?",
+        "p.yaml:5: labels.threat.adlt: no such age band; did you mean adult?",
+        "p.yaml:6: labels.threat.adult.holt: a threshold is a number above 0 and up to 1, not 2",
+        "p.yaml:6: labels.threat.adult.holt: no such action; did you mean hold?",
+    )
+
+
+def test_the_error_stops_a_start_and_prints_a_line_each() -> None:
+    with pytest.raises(StartupError) as caught:
+        read_policy(b"id: test\nlabels: {}\n", "p.yaml")
+
+    assert str(caught.value) == "p.yaml:1: version: is missing"
+
+
+def test_a_name_like_no_other_gets_the_list() -> None:
+    (problem,) = problems(HEAD + "labels:\n  xyz: {}\n  insult: {all: {hold: 0.5}}\n")
+
+    assert problem.startswith("p.yaml:4: labels.xyz: no such label; it has to be one of toxicity, severe_toxicity, ")
+
+
+@pytest.mark.parametrize("threshold", ["0", "-0.1", "1.01", "70%", "0,7", "yes", ".nan", ".inf", "nan", "{}", "[0.5]"])
+def test_a_threshold_is_a_number_above_0_and_up_to_1(threshold: str) -> None:
+    (problem,) = problems(HEAD + f"labels:\n  insult:\n    all:\n      hold: {threshold}\n")
+
+    assert problem.startswith("p.yaml:6: labels.insult.all.hold: a threshold is a number above 0 and up to 1, ")
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        (
+            "insult: {unknown: {hold: 0.5}}",
+            "insult.unknown: cannot be written: an unknown audience gets the strictest of what the other bands name",
+        ),
+        ("insult: {all: {allow: 0.5}}", "insult.all.allow: is not written: it is what happens where no rule fires"),
+        (
+            "insult: {all: {highlight: 0.5}}",
+            "insult.all.highlight: insult is a harm; highlight is for kind labels: kindness",
+        ),
+        (
+            "kindness: {all: {hold: 0.5}}",
+            "kindness.all.hold: kindness is a kind label: highlight is all that it can ask for",
+        ),
+        (
+            "insult: {all: {hold: }}",
+            "insult.all.hold: a threshold is a number above 0 and up to 1, and cannot be empty",
+        ),
+        ("insult: {all: }", "insult.all: has to be a mapping of actions to thresholds, or {} for none"),
+        ("insult: {all: 0.5}", "insult.all: has to be a mapping of actions to thresholds, or {} for none"),
+        ("insult: [all]", "insult: has to be a mapping of age bands"),
+        (
+            "insult: {all: {hold: 0.6, remove: 0.5}}",
+            f"insult.all: hold (0.6) can never be seen: remove is stronger and already fires at 0.5; {HIGHER}",
+        ),
+        (
+            "insult: {all: {remove: 0.5, nudge: 0.5}}",
+            f"insult.all: nudge (0.5) can never be seen: remove is stronger and already fires at 0.5; {HIGHER}",
+        ),
+        ("'a{b}': {}", f"a{{b}}: no such label; it has to be one of {', '.join(LABELS)}"),
+    ],
+)
+def test_what_a_label_cannot_say_in_general_or_in_a_community(labels: str, problem: str) -> None:
+    assert problems(HEAD + f"labels:\n  {labels}\n") == (f"p.yaml:4: labels.{problem}",)
+
+    own = RULED + f"communities:\n  club:\n    labels:\n      {labels}\n"
+    assert problems(own) == (f"p.yaml:8: communities.club.labels.{problem}",)
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("label: {}", "p.yaml:5: label: no such field; did you mean labels?"),
+        ("description: [a]", "p.yaml:5: description: has to be text"),
+        ("communities:", "p.yaml:5: communities: has to be a mapping of communities"),
+        ("communities: {club: }", "p.yaml:5: communities.club: has to be a mapping of one field, labels"),
+        ("communities: {club: {}}", "p.yaml:5: communities.club.labels: is missing"),
+        ("communities: {'': {labels: {}}}", "p.yaml:5: communities.: has to be one line of 1 to 500 characters"),
+        ("? [a]\n: b", "p.yaml:5: a key has to be text"),
+    ],
+)
+def test_what_the_rest_of_a_policy_cannot_say(written: str, problem: str) -> None:
+    assert problems(RULED + written + "\n") == (problem,)
+
+
+@pytest.mark.parametrize("written", ["", "[1]", '"a\\nb"', "a" * 501])
+def test_a_version_is_one_line_of_text(written: str) -> None:
+    assert problems(RULED.replace('"1"', written)) == ("p.yaml:2: version: has to be one line of 1 to 500 characters",)
+
+
+@pytest.mark.parametrize("again", ["insult: {}", "'insult': {}"])
+def test_a_key_written_twice(again: str) -> None:
+    assert problems(RULED + f"  {again}\n") == ("p.yaml:5: labels.insult: written twice, here and on line 4; keep one",)
+
+
+def test_an_alias_is_refused_because_its_rules_would_have_no_line() -> None:
+    text = HEAD + "labels:\n  insult: &strict {all: {hold: 0.5}}\n  threat: *strict\n"
+
+    assert problems(text) == ("p.yaml:5: labels.threat: is an alias (*name); write out what it stands for",)
+
+
+def test_an_alias_of_what_it_stands_in_is_refused_too() -> None:
+    assert "p.yaml:4: labels.insult: is an alias (*name); write out what it stands for" in problems(
+        HEAD + "labels: &labels\n  insult: *labels\n"
+    )
+
+
+def test_a_tag_constructs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "made"
+    text = HEAD + f"labels: !!python/object/apply:pathlib.Path.touch ['{path}']\n"
+
+    assert problems(text) == ("p.yaml:3: labels: has to be a mapping of labels",)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("labels", ["{}", "{insult: {}}", "{insult: {all: {}}}"])
+def test_a_policy_without_a_rule(labels: str) -> None:
+    assert problems(HEAD + f"labels: {labels}\n") == (
+        "p.yaml:3: labels: no rule at all: every comment would be allowed",
+    )
+
+
+def test_rules_of_a_community_alone_are_rules() -> None:
+    text = HEAD + "labels: {}\ncommunities: {club: {labels: {insult: {all: {hold: 0.5}}}}}\n"
+
+    assert read_policy(text.encode(), "p.yaml").uses("insult")
+
+
+# ---- what is odd
+
+
+def test_a_label_without_a_rule_is_odd() -> None:
+    policy = read_policy((RULED + "  threat: {}\n").encode(), "p.yaml")
+
+    assert "p.yaml:5: warning: labels.threat: no rule looks at this label" in policy.warnings
+    assert "p.yaml:3: warning: labels.self_harm: no rule looks at this label" in policy.warnings
+    assert not any("labels.insult" in warning for warning in policy.warnings)
+
+
+@pytest.mark.parametrize(
+    ("bands", "comparison"),
+    [
+        ("{16_17: {hold: 0.6}, adult: {hold: 0.5}}", "0.5 is hold for adult but allow for 16_17"),
+        ("{all: {limit: 0.4}, adult: {limit: 0.4, remove: 0.9}}", "0.9 is remove for adult but limit for 16_17"),
+        ("{13_15: {nudge: 0.5}, all: {nudge: 0.5, hold: 0.7}}", "0.7 is hold for 16_17 but nudge for 13_15"),
+        ("{under_13: {}, all: {nudge: 0.5}}", "0.5 is nudge for 13_15 but allow for under_13"),
+    ],
+)
+def test_an_older_audience_treated_more_strictly_is_odd(bands: str, comparison: str) -> None:
+    text = f"a score of {comparison}: the older audience is treated more strictly"
+
+    assert f"p.yaml:3: warning: labels.insult: {text}" in warnings(f"{{insult: {bands}}}")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "insult: {under_13: {hold: 0.5}, all: {nudge: 0.5, hold: 0.8}}",
+        "insult: {under_13: {remove: 0.5}, all: {nudge: 0.5}}",
+        "kindness: {under_13: {highlight: 0.5}, all: {highlight: 0.9}}",
+    ],
+)
+def test_an_older_audience_treated_as_strictly_or_less_is_not_odd(label: str) -> None:
+    assert warnings(f"{{insult: {{all: {{hold: 0.1}}}}, {label}}}" if "kind" in label else f"{{{label}}}") == []
+
+
+def test_a_community_that_treats_an_older_audience_more_strictly_is_odd() -> None:
+    (warning,) = warnings("{insult: {all: {hold: 0.5}}}", "{club: {labels: {insult: {16_17: {hold: 0.7}}}}}")
+
+    assert warning == (
+        "p.yaml:4: warning: communities.club.labels.insult: a score of 0.5 is hold for adult but allow for 16_17: "
+        "the older audience is treated more strictly"
+    )
+
+
+def test_all_that_speaks_for_no_band_is_odd() -> None:
+    bands = "{under_13: {hold: 0.5}, 13_15: {hold: 0.5}, 16_17: {hold: 0.5}, adult: {hold: 0.5}, all: {hold: 0.9}}"
+
+    assert warnings(f"{{insult: {bands}}}") == [
+        "p.yaml:3: warning: labels.insult.all: speaks for no band: each is named itself"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "place"),
+    [
+        ("{}", "labels: names no label, so it changes nothing"),
+        ("{insult: {}}", "labels.insult: names no age band, so it changes nothing; `all: {}` turns the label off"),
+        ("{insult: {adult: {hold: 0.5}}}", f"labels.insult.adult: {INHERITED}"),
+        ("{insult: {all: {hold: 0.5}}}", f"labels.insult.all: {INHERITED}"),
+        ("{threat: {all: {}}}", f"labels.threat.all: {INHERITED}"),
+    ],
+)
+def test_a_community_that_changes_nothing_is_odd(labels: str, place: str) -> None:
+    assert warnings("{insult: {all: {hold: 0.5}}}", f"{{club: {{labels: {labels}}}}}") == [
+        f"p.yaml:4: warning: communities.club.{place}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "labels", ["{insult: {all: {hold: 0.6}}}", "{insult: {all: {}}}", "{threat: {all: {hold: 0.5}}}"]
+)
+def test_a_community_that_changes_something_is_not_odd(labels: str) -> None:
+    assert warnings("{insult: {all: {hold: 0.5}}}", f"{{club: {{labels: {labels}}}}}") == []

@@ -1,0 +1,1 @@
+"""comment-screener: comments on Kafka in, one explained decision a comment out."""

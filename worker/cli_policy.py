@@ -1,0 +1,215 @@
+"""`comment-screener policy`: check a policy, see what it does, print a preset.
+
+For the people who write policies. Mounted by `worker.cli`. What is wrong with the input goes to stderr, a line each,
+and ends with exit 2.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from worker.classifier import LABELS
+from worker.policy import Policy, Rule, Verdict
+from worker.policy_file import PolicyError, load_policy, not_one_of, preset_path
+from worker.records import Action, AgeBand, PolicyVersion
+
+_EXIT_WRONG_INPUT: Final = 2
+_STYLES: Final = {
+    Action.HIGHLIGHT: "green",
+    Action.ALLOW: "dim",
+    Action.NUDGE: "cyan",
+    Action.LIMIT: "yellow",
+    Action.HOLD: "magenta",
+    Action.REMOVE: "red",
+    Action.ESCALATE: "bold red",
+}
+
+app = typer.Typer(help="Check a policy, see what it does to a comment, print a preset.", no_args_is_help=True)
+
+
+class Nearest(msgspec.Struct, frozen=True):
+    """The rule that came closest to firing."""
+
+    label: str
+    score: float
+    missing: float
+    action: Action
+    threshold: float
+    rule: str
+
+
+class BandExplained(msgspec.Struct, frozen=True):
+    """What one audience gets; `nearest` only where nothing fired."""
+
+    verdict: Verdict
+    nearest: Nearest | None
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """What `explain --json` prints."""
+
+    policy: PolicyVersion
+    community_id: str | None
+    scores: Mapping[str, float]
+    audiences: dict[AgeBand, BandExplained]
+
+
+@app.command()
+def check(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Policy files, or names of presets.")],
+) -> None:
+    """Say of each policy that it is right, or everything that is wrong with it, with its line."""
+    wrong = False
+    for file in files:
+        try:
+            policy = load_policy(file)
+        except PolicyError as error:
+            wrong = True
+            for problem in error.problems:
+                typer.echo(problem, err=True)
+            continue
+        version = policy.version
+        rules = f"{len(policy.rule_names)} rules"
+        typer.echo(f"{file}: ok, {version.id}, version {version.version}, sha256 {version.sha256[:12]}, {rules}")
+        for warning in policy.warnings:
+            typer.echo(warning)
+    if wrong:
+        raise typer.Exit(_EXIT_WRONG_INPUT)
+
+
+@app.command()
+def explain(
+    text: Annotated[str | None, typer.Argument(help="A comment, to be scored by the model.")] = None,
+    scores: Annotated[
+        str | None, typer.Option(help='Scores instead of a text: insult=0.7,threat=0.1 or {"insult": 0.7}.')
+    ] = None,
+    policy: Annotated[str, typer.Option(help="A policy file, or the name of a preset.")] = "default",
+    community: Annotated[str | None, typer.Option(help="The community it is written in.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model that scores the text.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what a policy does to one comment for each age of its readers, and why."""
+    try:
+        loaded = load_policy(policy)
+    except PolicyError as error:
+        _stop(error.problems)
+    if (text is None) == (scores is None):
+        _stop(["explain: give either a text or --scores"])
+    given = _score(text, model) if text is not None else _parse_scores(scores or "")
+    if community is not None and community not in loaded.communities:
+        typer.echo(f"{policy}: says nothing of the community {community}; its general rules apply", err=True)
+    explained = Explained(
+        loaded.version, community, given, {band: _explain_band(loaded, given, band, community) for band in AgeBand}
+    )
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(explained)).decode())
+    else:
+        Console().print(_table(explained))
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="The name of a preset.")] = "default") -> None:
+    """Print a preset, as a start for a policy of your own."""
+    try:
+        typer.echo(preset_path(name).read_text("utf-8"), nl=False)
+    except PolicyError as error:
+        _stop(error.problems)
+
+
+def _stop(problems: Sequence[str]) -> NoReturn:
+    for problem in problems:
+        typer.echo(problem, err=True)
+    raise typer.Exit(_EXIT_WRONG_INPUT)
+
+
+def _score(text: str, model: str | None) -> Mapping[str, float]:
+    # Only here, because it loads the model's runtime, and everything else in this file is quick.
+    from worker.cli_scoring import score_text  # noqa: PLC0415
+
+    return score_text(text, model)
+
+
+def _parse_scores(written: str) -> dict[str, float]:
+    """Read `label=score,…` or a JSON object; end with every problem in it."""
+    pairs: list[tuple[str, object]]
+    if written.lstrip().startswith("{"):
+        try:
+            pairs = json.loads(written, object_pairs_hook=list)
+        except json.JSONDecodeError as error:
+            _stop([f"--scores: not JSON: {error}"])
+    else:
+        pairs = [(label.strip(), score) for label, _, score in (pair.partition("=") for pair in written.split(","))]
+    scores: dict[str, float] = {}
+    problems = []
+    for label, value in pairs:
+        score = _read_score(value)
+        shown = "nothing" if value in ("", None) else value
+        if label not in LABELS:
+            problems.append(f"--scores: {label or 'an empty label'}: {not_one_of(label, 'label', LABELS)}")
+        elif label in scores:
+            problems.append(f"--scores: {label}: given twice")
+        elif score is None:
+            problems.append(f"--scores: {label}: a score is a number from 0 to 1, not {shown}")
+        else:
+            scores[label] = score
+    if not pairs:
+        problems.append("--scores: no score in it")
+    if problems:
+        _stop(problems)
+    return scores
+
+
+def _read_score(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        score = float(value)
+    except (ValueError, OverflowError):  # JSON allows integers of any length
+        return None
+    return score if 0 <= score <= 1 else None
+
+
+def _explain_band(
+    policy: Policy, scores: Mapping[str, float], band: AgeBand, community_id: str | None
+) -> BandExplained:
+    verdict = policy.decide(scores, band, community_id)
+    if verdict.reasons:
+        return BandExplained(verdict, None)
+    rules = [(label, rule) for label, rule in policy.rules_for(band, community_id) if label in scores]
+    return BandExplained(verdict, _nearest(rules, scores))
+
+
+def _nearest(rules: Sequence[tuple[str, Rule]], scores: Mapping[str, float]) -> Nearest | None:
+    if not rules:
+        return None
+    label, rule = min(rules, key=lambda pair: pair[1].threshold - scores[pair[0]])
+    missing = round(rule.threshold - scores[label], 6)  # 0.75 - 0.7 is 0.05 to everybody but a float
+    return Nearest(label, scores[label], missing, rule.action, rule.threshold, rule.name)
+
+
+def _table(explained: Explained) -> Table:
+    version = explained.policy
+    community = f" in {explained.community_id}" if explained.community_id else ""
+    table = Table(title=Text(f"{version.id} {version.version}{community}"), caption=Text(_listed(explained.scores)))
+    for column in ("readers", "action", "category", "why"):
+        table.add_column(column)
+    for band, row in explained.audiences.items():
+        verdict = row.verdict
+        why = [f"{r.label} {r.score:.3f} ≥ {r.threshold:g}  {r.rule}" for r in verdict.reasons]
+        if near := row.nearest:
+            why = [f"nearest: {near.label} {near.score:.3f}, {near.missing:.3f} below {near.threshold:g}  {near.rule}"]
+        # Text, because a name in square brackets would be read as markup.
+        cells = (band, Text(verdict.action, _STYLES[verdict.action]), verdict.category or "", Text("\n".join(why)))
+        table.add_row(*cells)
+    return table
+
+
+def _listed(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{label} {scores[label]:.3f}" for label in LABELS if label in scores)

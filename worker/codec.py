@@ -1,0 +1,70 @@
+"""Bytes ⇄ records.
+
+The first step of the flow. Kafka values are decoded here and nowhere else: Faust would ack what it cannot decode before
+anyone has seen it.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from worker.errors import InvalidRecord, Reason, Stage
+from worker.records import Comment, DeadLetter, Decision
+
+_comments: Final = msgspec.json.Decoder(Comment)
+_encoder: Final = msgspec.json.Encoder()
+
+_FIELD: Final = re.compile(r" - at `\$\.(\w+)")
+_MISSING: Final = re.compile(r"missing required field `(\w+)`")
+_IDS: Final = ("comment_id", "author_id", "content_id", "content_owner_id", "parent_comment_id", "community_id")
+_REASON_OF_FIELD: Final = dict.fromkeys(_IDS, Reason.INVALID_ID) | {
+    "text": Reason.INVALID_TEXT,
+    "created_at": Reason.INVALID_TIMESTAMP,
+}
+
+
+
+def decode_comment(value: bytes) -> Comment:
+    """Read one comment.
+
+    Raises:
+        InvalidRecord: with the reason, naming the field and what was expected of it, never what it held.
+    """
+    try:
+        return _comments.decode(value)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except UnicodeDecodeError as error:
+        raise InvalidRecord(Stage.DECODE, Reason.INVALID_UTF8, f"not UTF-8 at byte {error.start}") from None
+    except msgspec.DecodeError as error:
+        raise _malformed(value, str(error)) from None
+    except RecursionError:
+        raise InvalidRecord(Stage.DECODE, Reason.INVALID_JSON, "nested too deeply") from None
+
+
+def encode(record: Decision | DeadLetter) -> bytes:
+    """Write one record as JSON, UTF-8."""
+    return _encoder.encode(record)
+
+
+def _malformed(value: bytes, message: str) -> InvalidRecord:
+    # The decoder reads bytes in one pass and may meet broken JSON before it meets the broken encoding behind it.
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        return InvalidRecord(Stage.DECODE, Reason.INVALID_UTF8, f"not UTF-8 at byte {error.start}")
+    if "surrogate" in message:
+        return InvalidRecord(Stage.DECODE, Reason.INVALID_TEXT, "half of a surrogate pair is not a character")
+    return InvalidRecord(Stage.DECODE, Reason.INVALID_JSON, message)
+
+
+def _invalid(message: str) -> InvalidRecord:
+    """Sort a validation error by its field. msgspec quotes the value of an unknown enum member, so that is left out."""
+    if missing := _MISSING.search(message):
+        return InvalidRecord(Stage.DECODE, Reason.MISSING_FIELD, f"{missing[1]}: missing")
+    if (found := _FIELD.search(message)) is None:
+        return InvalidRecord(Stage.DECODE, Reason.NOT_AN_OBJECT, "not a JSON object")
+    field = found[1]
+    expected = "not one of the known values" if message.startswith("Invalid enum") else message[: found.start()]
+    return InvalidRecord(Stage.DECODE, _REASON_OF_FIELD.get(field, Reason.INVALID_FIELD), f"{field}: {expected}")

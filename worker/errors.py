@@ -1,0 +1,72 @@
+"""What can go wrong, and what is then done about it.
+
+    ScreenerError
+    ├── InvalidRecord     the record is wrong: it becomes a dead letter and is never retried
+    ├── TransientError    the world is wrong: try again, with a bound
+    └── FatalError        stop: the process ends without an ack, and whoever supervises it starts it again
+        ├── StartupError        it cannot run as configured; one clear line, exit 2
+        └── DeadLetterLimit     too many records are wrong: somebody has to look first
+
+Each carries a `reason` from a closed set: the value of the metric label and of the dead letter's header.
+"""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """Where in the flow a record failed."""
+
+    DECODE = "decode"
+    CLASSIFY = "classify"
+    PUBLISH = "publish"
+
+
+class Reason(StrEnum):
+    """Why a record became a dead letter. Closed: dashboards and consumers may list it."""
+
+    INVALID_UTF8 = "invalid_utf8"
+    INVALID_JSON = "invalid_json"
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_FIELD = "missing_field"
+    INVALID_ID = "invalid_id"
+    INVALID_TEXT = "invalid_text"
+    INVALID_TIMESTAMP = "invalid_timestamp"
+    INVALID_FIELD = "invalid_field"
+    UNCLASSIFIABLE = "unclassifiable"
+    DECISION_REFUSED = "decision_refused"
+
+
+class ScreenerError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+
+class InvalidRecord(ScreenerError):  # noqa: N818  named for what it says of the record
+    """This record can never be screened.
+
+    Args:
+        stage: where it failed.
+        reason: why, from the closed set.
+        message: one line for a person. It names fields and limits, and never holds text of the comment.
+    """
+
+    def __init__(self, stage: Stage, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.reason = reason
+        self.message = message
+
+
+class TransientError(ScreenerError):
+    """The same work may succeed later: broker, memory, network."""
+
+
+class FatalError(ScreenerError):
+    """Nothing more can be done in this process. Unfinished comments stay uncommitted and are read again."""
+
+
+class StartupError(FatalError):
+    """The worker cannot run as configured."""
+
+
+class DeadLetterLimit(FatalError):  # noqa: N818  the limit is the event
+    """More records are wrong than an ordinary day explains."""

@@ -1,0 +1,156 @@
+"""Every metric, named and described once.
+
+Times in seconds, sizes in bytes or tokens, counters end in `_total`. Label values are created before they are used, so that
+a rate over something that has not happened yet is 0 and not absent. No label takes values from the outside.
+"""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
+
+from worker.classifier import LABELS
+from worker.errors import Reason
+from worker.records import Action, AgeBand, Model, PolicyVersion
+
+STAGES: Final = ("decode", "queue", "tokenise", "infer", "decide", "publish")
+NO_CATEGORY: Final = "none"
+_MILLISECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_END_TO_END: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
+
+
+class Metrics:
+    """The collectors of one worker, in a registry of their own (nothing global, so tests can have many)."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        r = self.registry
+        ProcessCollector(registry=r)
+        PlatformCollector(registry=r)
+
+        self.comments = Counter(
+            "screener_comments_total", "Comments decided and confirmed by the broker.", ["action"], registry=r
+        )
+        self.decisions = Counter(
+            "screener_decisions_total",
+            "Decisions by the label behind them ('none' for a plain allow) and the audience's age band.",
+            ["category", "age_band"],
+            registry=r,
+        )
+        self.dead_letters = Counter(
+            "screener_dead_letters_total",
+            "Records that cannot be screened, confirmed by the broker.",
+            ["reason"],
+            registry=r,
+        )
+        self.tombstones = Counter(
+            "screener_tombstones_total", "Records without a value, passed over on purpose.", registry=r
+        )
+        self.stage_seconds = Histogram(
+            "screener_stage_seconds",
+            "Time in each stage: decode, decide and tokenise per window, infer per batch, queue per comment, publish per window.",
+            ["stage"],
+            buckets=_MILLISECONDS,
+            registry=r,
+        )
+        self.end_to_end_seconds = Histogram(
+            "screener_end_to_end_seconds",
+            "From the comment's Kafka timestamp to its decision confirmed by the broker.",
+            buckets=_END_TO_END,
+            registry=r,
+        )
+        self.batch_size = Histogram(
+            "screener_batch_size",
+            "Pieces of text in one run of the model.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+            registry=r,
+        )
+        self.batch_tokens = Histogram(
+            "screener_batch_tokens",
+            "Tokens in one run of the model, padding included.",
+            buckets=(16, 64, 128, 256, 512, 1024, 2048, 4096, 8192),
+            registry=r,
+        )
+        self.tokens = Counter("screener_tokens_total", "Tokens of text that went through the model.", registry=r)
+        self.padding = Counter(
+            "screener_padding_tokens_total", "Tokens of padding that went through the model.", registry=r
+        )
+        self.bisections = Counter(
+            "screener_bisections_total", "Batches that failed and were halved to find the record to blame.", registry=r
+        )
+        self.cache_lookups = Counter(
+            "screener_score_cache_lookups_total", "Look-ups of a text's scores by result.", ["result"], registry=r
+        )
+        self.cache_entries = Gauge("screener_score_cache_entries", "Texts whose scores are remembered.", registry=r)
+        self.in_flight = Gauge(
+            "screener_in_flight", "Records read and not yet confirmed, the worker's own queue included.", registry=r
+        )
+        self.watermark = Gauge(
+            "screener_watermark_offset", "The next offset to be finished: all before it are.", ["partition"], registry=r
+        )
+        self.lag_messages = Gauge(
+            "screener_lag_messages",
+            "Offsets between the watermark and the end of the partition.",
+            ["partition"],
+            registry=r,
+        )
+        self.lag_seconds = Gauge(
+            "screener_lag_seconds",
+            "Age of the oldest unfinished record; 0 when there is none.",
+            ["partition"],
+            registry=r,
+        )
+        self.assigned_partitions = Gauge(
+            "screener_assigned_partitions", "Partitions of the comments topic that this worker reads.", registry=r
+        )
+        self.rebalances = Counter(
+            "screener_rebalances_total", "Times the group handed out its partitions anew.", registry=r
+        )
+        self.stale_acks = Counter(
+            "screener_stale_acks_total",
+            "Finished records whose partition had moved on meanwhile; they are read again.",
+            registry=r,
+        )
+        self.publish_retries = Counter(
+            "screener_publish_retries_total", "Records sent again because the broker did not confirm them.", registry=r
+        )
+        self.loop_lag_seconds = Gauge(
+            "screener_loop_lag_seconds", "How late the event loop last was; above 0.25 something blocks it.", registry=r
+        )
+        self.model_info = Info("screener_model", "What scores.", registry=r)
+        self.policy_info = Info("screener_policy", "What decides.", registry=r)
+
+        for action in Action:
+            self.comments.labels(action)
+        for category in (*LABELS, NO_CATEGORY):
+            for band in AgeBand:
+                self.decisions.labels(category, band)
+        for reason in Reason:
+            self.dead_letters.labels(reason)
+        for stage in STAGES:
+            self.stage_seconds.labels(stage)
+        for result in ("hit", "miss"):
+            self.cache_lookups.labels(result)
+
+    def describe(self, model: Model, policy: PolicyVersion) -> None:
+        """Say which model and policy are in force."""
+        self.model_info.info({"name": model.name, "version": model.version, "sha256": model.sha256})
+        self.policy_info.info({"id": policy.id, "version": policy.version, "sha256": policy.sha256})
+
+    # What screening reports (`worker.screening.Observer`).
+
+    def stage(self, name: str, seconds: float) -> None:
+        self.stage_seconds.labels(name).observe(seconds)
+
+    def batch(self, size: int, tokens: int, padding: int) -> None:
+        self.batch_size.observe(size)
+        self.batch_tokens.observe(tokens + padding)
+        self.tokens.inc(tokens)
+        self.padding.inc(padding)
+
+    def cache(self, hits: int, misses: int, entries: int) -> None:
+        self.cache_lookups.labels("hit").inc(hits)
+        self.cache_lookups.labels("miss").inc(misses)
+        self.cache_entries.set(entries)
+
+    def bisected(self) -> None:
+        self.bisections.inc()

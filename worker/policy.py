@@ -1,0 +1,166 @@
+"""Scores and an audience in, an action with its reasons out.
+
+Stands after the classifier. Pure: `worker.policy_file` reads the YAML, this decides.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from worker.classifier import HARM_LABELS, LABELS
+from worker.records import Action, AgeBand, PolicyVersion, ReasonGiven
+
+KNOWN_BANDS: Final = tuple(band for band in AgeBand if band is not AgeBand.UNKNOWN)
+"""The bands that a policy can name, youngest first. What an unknown audience gets is derived from them."""
+
+
+class Rule(Struct, frozen=True):
+    """From this score on, do this. `name` says where the rule stands in the policy."""
+
+    action: Action
+    threshold: float
+    name: str
+
+
+Rules = Mapping[tuple[str, AgeBand], Sequence[Rule]]
+"""The rules of each label for each known band."""
+
+
+class Verdict(Struct, frozen=True):
+    """What the policy makes of one comment's scores.
+
+    Attributes:
+        action: the strongest that any rule asks for.
+        category: the label of the first reason; None where no rule fired.
+        severity: the highest harm score, whatever the policy made of it.
+        reasons: at most one a label, the strongest action first, then the highest score.
+    """
+
+    action: Action
+    category: str | None
+    severity: float
+    reasons: list[ReasonGiven]
+
+
+# Label, whether it is a harm, the lowest threshold, the rules strongest first.
+_Row = tuple[str, bool, float, tuple[Rule, ...]]
+
+
+class Policy:
+    """A community's rules for every audience, laid out for quick decisions.
+
+    Args:
+        version: what decisions carry.
+        rules: what holds where a community says nothing of its own.
+        communities: all rules of each community that does, the inherited ones included.
+        warnings: what whoever wrote it should look at again.
+    """
+
+    def __init__(
+        self,
+        version: PolicyVersion,
+        rules: Rules,
+        communities: Mapping[str, Rules],
+        warnings: Sequence[str] = (),
+    ) -> None:
+        self.version = version
+        self.warnings = tuple(warnings)
+        self._default = _rows_by_band(rules)
+        self._communities = {community_id: _rows_by_band(own) for community_id, own in communities.items()}
+
+    @property
+    def communities(self) -> frozenset[str]:
+        """The communities with rules of their own."""
+        return frozenset(self._communities)
+
+    @property
+    def rule_names(self) -> frozenset[str]:
+        """Every rule that some audience meets, by where it stands."""
+        return frozenset(rule.name for _, rule in self._all_rules())
+
+    def uses(self, label: str) -> bool:
+        """Whether any rule, in any community, looks at this label."""
+        return any(name == label for name, _ in self._all_rules())
+
+    def rules_for(self, audience: AgeBand | None, community_id: str | None) -> Iterator[tuple[str, Rule]]:
+        """Each label with each of its rules for this audience, strongest first."""
+        return ((label, rule) for label, *_, rules in self._rows(audience, community_id) for rule in rules)
+
+    def decide(self, scores: Mapping[str, float], audience: AgeBand | None, community_id: str | None) -> Verdict:
+        """Apply the rules for this audience. A label without a score never fires.
+
+        Raises:
+            ValueError: a score is NaN, which would otherwise pass for harmless.
+        """
+        severity = 0.0
+        reasons = []
+        for label, is_harm, floor, rules in self._rows(audience, community_id):
+            score = scores.get(label)
+            if score is None:
+                continue
+            if is_harm and score > severity:
+                severity = score
+            if score < floor:
+                continue
+            # NaN is not below any floor, so it always gets here.
+            if math.isnan(score):
+                raise ValueError(f"the score of {label} is not a number")
+            rule = next(rule for rule in rules if score >= rule.threshold)
+            reasons.append(
+                ReasonGiven(label, score, rule.threshold, audience or AgeBand.UNKNOWN, rule.action, rule.name)
+            )
+        if not reasons:
+            return Verdict(Action.ALLOW, None, severity, reasons)
+        # Stable, so that equals stay in the order of LABELS.
+        reasons.sort(key=lambda reason: (-reason.action.strength, -reason.score))
+        first = reasons[0]
+        if first.action is not Action.HIGHLIGHT:
+            reasons = [reason for reason in reasons if reason.action is not Action.HIGHLIGHT]
+        return Verdict(first.action, first.label, severity, reasons)
+
+    def _all_rules(self) -> Iterator[tuple[str, Rule]]:
+        for table in (self._default, *self._communities.values()):
+            for rows in table.values():
+                for label, *_, rules in rows:
+                    for rule in rules:
+                        yield label, rule
+
+    def _rows(self, audience: AgeBand | None, community_id: str | None) -> tuple[_Row, ...]:
+        table = self._default if community_id is None else self._communities.get(community_id, self._default)
+        return table[audience or AgeBand.UNKNOWN]
+
+
+def _rows_by_band(rules: Rules) -> dict[AgeBand, tuple[_Row, ...]]:
+    """Every label for every band, ruled or not: the severity and the check for NaN look at all of them."""
+    table: dict[AgeBand, tuple[_Row, ...]] = {}
+    for band in AgeBand:
+        by_label = {
+            label: _strictest([rules.get((label, known), ()) for known in KNOWN_BANDS])
+            if band is AgeBand.UNKNOWN
+            else tuple(sorted(rules.get((label, band), ()), key=lambda rule: -rule.action.strength))
+            for label in LABELS
+        }
+        table[band] = tuple(
+            (label, label in HARM_LABELS, min((rule.threshold for rule in own), default=math.inf), own)
+            for label, own in by_label.items()
+        )
+    return table
+
+
+def _strictest(bands: Sequence[Sequence[Rule]]) -> tuple[Rule, ...]:
+    """What one label's rules for every known band, youngest first, make of an unknown audience.
+
+    No known band gets a stronger action, and only what every band highlights is highlighted. Where two bands are as
+    strict, the rule of the younger one is named.
+    """
+    strictest = []
+    for action in sorted(Action, key=lambda action: -action.strength):
+        candidates = [rule for rules in bands for rule in rules if rule.action is action]
+        if action is Action.HIGHLIGHT:
+            if len(candidates) == len(bands):
+                strictest.append(max(candidates, key=lambda rule: rule.threshold))
+        elif candidates:
+            strictest.append(min(candidates, key=lambda rule: rule.threshold))
+    return tuple(strictest)

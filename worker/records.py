@@ -1,0 +1,175 @@
+"""Every record that crosses the worker's border: comments in, decisions and dead letters out.
+
+Wire and domain in one: the struct that the code works with is the JSON that Kafka carries, and `schemas/` is generated from
+these definitions. Unknown fields are ignored, so that producers can move first. A new field starts here.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from worker.errors import Reason, Stage
+
+MAX_ID_CHARACTERS = 500
+MAX_TEXT_CHARACTERS = 10_000
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
+Timestamp = Annotated[datetime, Meta(tz=True, description="RFC 3339, with a zone.")]
+Score = Annotated[float, Meta(ge=0, le=1)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class AgeBand(StrEnum):
+    """How old a person is, as far as the platform knows."""
+
+    UNDER_13 = "under_13"
+    FROM_13_TO_15 = "13_15"
+    FROM_16_TO_17 = "16_17"
+    ADULT = "adult"
+    UNKNOWN = "unknown"
+
+
+class Action(StrEnum):
+    """What to do with a comment, mildest first. `escalate` asks for a person, now."""
+
+    HIGHLIGHT = "highlight"
+    ALLOW = "allow"
+    NUDGE = "nudge"
+    LIMIT = "limit"
+    HOLD = "hold"
+    REMOVE = "remove"
+    ESCALATE = "escalate"
+
+    @property
+    def strength(self) -> int:
+        """Its place in the order above: the strongest that any rule asks for wins."""
+        return _STRENGTH[self]
+
+
+_STRENGTH = {action: strength for strength, action in enumerate(Action)}
+
+
+class Mode(StrEnum):
+    """What a decision is for: to act on, to compare, or to run history again."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+    REPLAY = "replay"
+
+
+class References(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a comment belongs to; a decision hands it on untouched."""
+
+    author_id: Id | None = None
+    author_age_band: AgeBand | None = None
+    content_id: Id | None = None
+    content_owner_id: Id | None = None
+    parent_comment_id: Id | None = None
+    community_id: Id | None = None
+    audience_age_band: AgeBand | None = None
+
+
+class Comment(References, frozen=True, kw_only=True):
+    """One comment, as a platform's service puts it on the topic."""
+
+    comment_id: Id
+    text: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+    created_at: Timestamp
+    language: Annotated[str, Meta(min_length=1, max_length=35, description="BCP 47 tag.")] | None = None
+
+
+class Model(Struct, frozen=True):
+    """What scored a comment."""
+
+    name: str
+    version: str
+    sha256: Sha256
+
+
+class PolicyVersion(Struct, frozen=True):
+    """What turned scores into an action."""
+
+    id: str
+    version: str
+    sha256: Sha256
+
+
+class Source(Struct, frozen=True):
+    """Where a record was read."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Span(Struct, frozen=True):
+    """A stretch of the original text, in Unicode code points, end not included."""
+
+    start: Annotated[int, Meta(ge=0)]
+    end: Annotated[int, Meta(ge=0)]
+    label: str
+    score: Score
+
+
+class ReasonGiven(Struct, frozen=True):
+    """One rule that fired: the label's score reached the threshold for this audience."""
+
+    label: str
+    score: Score
+    threshold: Score
+    age_band: AgeBand
+    action: Action
+    rule: Annotated[
+        str, Meta(description="Where the rule stands in the policy, for example labels.insult.under_13.hold.")
+    ]
+
+
+class Decision(References, frozen=True, kw_only=True):
+    """What is done with one comment, and why. Never its text.
+
+    `decision_id` is a hash of the work, so the same comment screened again by the same model and policy overwrites itself.
+    """
+
+    decision_id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,500}$")]
+    comment_id: Id
+    action: Action
+    category: Annotated[
+        str | None, Meta(description="The label behind the action; null where nothing but allow was asked for.")
+    ]
+    severity: Annotated[Score, Meta(description="The highest harm score, whatever the policy made of it.")]
+    scores: dict[str, Score]
+    spans: list[Span]
+    reasons: list[ReasonGiven]
+    language: str | None
+    language_supported: bool | None
+    model: Model
+    policy: PolicyVersion
+    mode: Mode
+    degraded: bool
+    source: Source | None
+    created_at: Timestamp
+    decided_at: Timestamp
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """A record that can never be screened, byte for byte, and why.
+
+    On Kafka the key, value, timestamp and headers stand where they stood and the rest becomes `screener-…` headers; as JSON
+    (the `screen` command) the bytes are Base64.
+    """
+
+    stage: Stage
+    reason: Reason
+    error_class: str
+    error_message: Annotated[str, Meta(description="Names fields and limits; never text of the comment.")]
+    attempts: Annotated[int, Meta(ge=1)]
+    worker: str
+    model: Model
+    policy: PolicyVersion
+    source: Source | None
+    timestamp_ms: int | None
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, bytes | None]]
