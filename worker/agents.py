@@ -1,0 +1,379 @@
+"""The Faust edge: events in, windows through the screener, outcomes out, acks in offset order.
+
+    agent ─► admit ─► queue ─► window ─► Screener (in a thread) ─► Publisher ─► Watermark ─► ack
+
+Knows nothing of models. Two promises are kept here: an event is acked only when its outcome and those of all events before it
+in its partition are confirmed by the broker; and nothing that is wrong with the world is mistaken for a wrong record: it ends
+the process, with what is unfinished uncommitted.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+import structlog
+from msgspec import Struct
+
+from worker import codec, dead_letters
+from worker.errors import FatalError, Reason, ScreenerError, Stage, TransientError
+from worker.metrics import NO_CATEGORY, Metrics
+from worker.publisher import Message, Publisher
+from worker.records import AgeBand, DeadLetter, Decision, Source
+from worker.screening import Outcome, Record, Rejection, Screener
+from worker.watermark import Watermark
+
+log = structlog.get_logger()
+
+_SCREENING_DEPTH: Final = 2
+"""One window in the model, the next one being tokenised. A third would only grow old."""
+_RUNNERS: Final = _SCREENING_DEPTH + 1
+"""And one more, whose window is being published."""
+_ATTEMPTS: Final = 5
+
+
+class KafkaMessage(Protocol):
+    """What is used of a Faust message."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: float | None
+    headers: Sequence[tuple[str, bytes | None]] | None
+    key: bytes | None
+    value: bytes | None
+    generation_id: int | None
+
+
+class Event(Protocol):
+    """What is used of a Faust event."""
+
+    message: KafkaMessage
+
+    def ack(self) -> bool:
+        """Mark it as finished."""
+
+
+class EventStream(Protocol):
+    """What is used of a Faust stream."""
+
+    def noack(self) -> "EventStream":
+        """Leave acks to us: the automatic one also acks what failed."""
+
+    def events(self) -> AsyncIterator[Event]:
+        """The events, with their messages."""
+
+
+class Delivery(Struct, eq=False):
+    """One event on its way through the worker."""
+
+    event: Event
+    watermark: "Watermark[Delivery]"
+    read_at: float
+
+    @property
+    def source(self) -> Source:
+        message = self.event.message
+        return Source(message.topic, message.partition, message.offset)
+
+
+class Topics(Struct, frozen=True):
+    """Where outcomes go."""
+
+    decisions: str
+    dead_letters: str
+
+
+class Pipeline:
+    """Takes events up to a bound, screens them in windows, publishes, acks.
+
+    Args:
+        screener: shared with nothing else in this process.
+        publisher: started by whoever made it.
+        limit: how many dead letters are too many.
+        generation: the consumer group's generation now; an ack of an older one is dropped.
+        release: tells Faust to wait no longer for a message that will not be acked here. It holds the last one it handed
+            out in a frame of its own, and would wait for it for ever.
+        max_window, batch_wait_s, max_in_flight: as in `worker.settings`.
+        worker: this worker's name, for dead letters.
+    """
+
+    def __init__(
+        self,
+        screener: Screener,
+        publisher: Publisher,
+        *,
+        topics: Topics,
+        metrics: Metrics,
+        limit: dead_letters.Limit,
+        generation: Callable[[], int | None],
+        release: Callable[[KafkaMessage], None],
+        max_window: int,
+        batch_wait_s: float,
+        max_in_flight: int,
+        worker: str,
+    ) -> None:
+        self._screener = screener
+        self._publisher = publisher
+        self._topics = topics
+        self._metrics = metrics
+        self._limit = limit
+        self._generation = generation
+        self._release = release
+        self._max_window = max_window
+        self._batch_wait_s = batch_wait_s
+        self._max_in_flight = max_in_flight
+        self._worker = worker
+
+        self._queue: deque[Delivery] = deque()
+        self._watermarks: dict[int, Watermark[Delivery]] = {}
+        self._accepting = True
+        self._in_flight = 0
+        self._screening = 0
+        self._changed = asyncio.Condition()
+        self._taking = asyncio.Lock()
+        self._executor = ThreadPoolExecutor(_SCREENING_DEPTH, thread_name_prefix="screening")
+        self._runners: list[asyncio.Task[None]] = []
+        self.finished = 0
+        """Records finished since the start; the watchdog looks at whether it moves."""
+
+    @property
+    def in_flight(self) -> int:
+        """Records read and neither finished nor dropped."""
+        return self._in_flight
+
+    def positions(self) -> dict[int, int]:
+        """The next offset to be finished, for each partition that anything was read from."""
+        return {
+            partition: watermark.position
+            for partition, watermark in self._watermarks.items()
+            if watermark.position is not None
+        }
+
+    def oldest(self) -> dict[int, float]:
+        """The Kafka timestamp, in epoch seconds, of the oldest unfinished record of each partition that has one."""
+        heads = {partition: watermark.oldest for partition, watermark in self._watermarks.items()}
+        return {
+            partition: head.event.message.timestamp
+            for partition, head in heads.items()
+            if head is not None and head.event.message.timestamp is not None
+        }
+
+    # Events in.
+
+    async def agent(self, stream: EventStream) -> None:
+        """The agent's body. No exception leaves it: Faust would ack past it or stall."""
+        async for event in stream.noack().events():
+            await self.admit(event)
+
+    async def admit(self, event: Event) -> None:
+        """Take in one event; waits while too many are unfinished."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._in_flight < self._max_in_flight or not self._accepting)
+            message = event.message
+            if not self._accepting:
+                self._release(message)
+                return
+            watermark = self._watermarks.setdefault(message.partition, Watermark())
+            delivery = Delivery(event, watermark, time.perf_counter())
+            watermark.read(message.offset, delivery)
+            self._in_flight += 1
+            self._metrics.in_flight.set(self._in_flight)
+            self._queue.append(delivery)
+            self._changed.notify_all()
+
+    async def pause(self) -> None:
+        """Take up nothing more, and let go of what was not begun; it is read again. What was begun is finished."""
+        async with self._changed:
+            self._accepting = False
+            while self._queue:
+                delivery = self._queue.pop()
+                delivery.watermark.drop(delivery.event.message.offset)
+                self._release(delivery.event.message)
+                self._in_flight -= 1
+            self._metrics.in_flight.set(self._in_flight)
+            self._changed.notify_all()
+
+    def resume(self) -> None:
+        """Start over with a new assignment. Deliveries of the old one keep their old watermarks, and cannot ack by them."""
+        self._watermarks = {}
+        self._accepting = True
+
+    # Windows through.
+
+    async def run(self) -> None:
+        """Screen until cancelled.
+
+        Raises:
+            ScreenerError: the process has to end; nothing that is unfinished was acked.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_RUNNERS):
+                    group.create_task(self._run_windows())
+        except* Exception as errors:  # noqa: BLE001  raised again, one of them
+            # One reason is enough to end: the first.
+            raise errors.exceptions[0] from None
+        finally:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _run_windows(self) -> None:
+        while True:
+            window = await self._take()
+            try:
+                outcomes = await self._screen(window)
+            finally:
+                async with self._changed:
+                    self._screening -= 1
+                    self._changed.notify_all()
+            await self._publish(window, outcomes)
+            await self._finish(window)
+
+    async def _take(self) -> list[Delivery]:
+        """The next window: at once when there is a full one or nothing else to do, so the model never waits for a timer.
+
+        An idle worker waits a moment, from the first record, for others to share the batch.
+        """
+        async with self._taking, self._changed:
+            await self._changed.wait_for(self._may_take)
+            if len(self._queue) < self._max_window and self._batch_wait_s:
+                age = time.perf_counter() - self._queue[0].read_at
+                try:
+                    async with asyncio.timeout(max(0.0, self._batch_wait_s - age)):
+                        await self._changed.wait_for(lambda: len(self._queue) >= self._max_window)
+                except TimeoutError:
+                    await self._changed.wait_for(self._may_take)
+            window = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_window))]
+            self._screening += 1
+        now = time.perf_counter()
+        for delivery in window:
+            self._metrics.stage("queue", now - delivery.read_at)
+        return window
+
+    def _may_take(self) -> bool:
+        if len(self._queue) >= self._max_window:
+            return self._screening < _SCREENING_DEPTH
+        return bool(self._queue) and self._screening == 0
+
+    async def _screen(self, window: Sequence[Delivery]) -> list[Outcome | None]:
+        """One outcome a delivery, in order; None for a tombstone."""
+        records = [
+            Record(value, delivery.source) for delivery in window if (value := delivery.event.message.value) is not None
+        ]
+        outcomes = iter(await self._screen_records(records))
+        return [None if delivery.event.message.value is None else next(outcomes) for delivery in window]
+
+    async def _screen_records(self, records: Sequence[Record]) -> list[Outcome]:
+        loop = asyncio.get_running_loop()
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await loop.run_in_executor(self._executor, self._screener.screen, records)
+            except TransientError as error:
+                log.warning("screening failed, trying again", error=str(error), attempt=attempt)
+                await asyncio.sleep(0.1 * 2**attempt)
+        raise FatalError(f"screening failed {_ATTEMPTS} times")
+
+    # Outcomes out.
+
+    async def _publish(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
+        reasons = [outcome.reason if isinstance(outcome, Rejection) else None for outcome in outcomes if outcome]
+        # Before anything is written: a topic full of wrong records must not be moved into the dead letters.
+        self._limit.note(reasons)
+
+        started = time.perf_counter()
+        written = [(delivery, outcome) for delivery, outcome in zip(window, outcomes, strict=True) if outcome]
+        refused = await self._publisher.publish([self._message(delivery, outcome) for delivery, outcome in written])
+        if refused:
+            written = await self._publish_refused(written, refused)
+        self._metrics.stage("publish", time.perf_counter() - started)
+        self._count(written, tombstones=len(window) - len(written))
+
+    async def _publish_refused(
+        self, written: Sequence[tuple[Delivery, Outcome]], refused: Sequence[int]
+    ) -> list[tuple[Delivery, Outcome]]:
+        """A decision too large for its topic becomes a dead letter; a dead letter too large needs a person."""
+        result = list(written)
+        for at in refused:
+            delivery, outcome = written[at]
+            if isinstance(outcome, Rejection):
+                raise _dead_letter_refused(delivery.source, self._topics.dead_letters)
+            rejection = Rejection(
+                Stage.PUBLISH,
+                Reason.DECISION_REFUSED,
+                "MessageSizeTooLargeError",
+                "the decision is too large for its topic",
+            )
+            result[at] = (delivery, rejection)
+        if again := await self._publisher.publish([self._message(*result[at]) for at in refused]):
+            raise _dead_letter_refused(result[refused[again[0]]][0].source, self._topics.dead_letters)
+        return result
+
+    def _message(self, delivery: Delivery, outcome: Outcome) -> Message:
+        if isinstance(outcome, Decision):
+            return Message(self._topics.decisions, outcome.comment_id.encode(), codec.encode(outcome))
+        original = delivery.event.message
+        timestamp_ms = None if original.timestamp is None else round(original.timestamp * 1000)
+        letter = DeadLetter(
+            stage=outcome.stage,
+            reason=outcome.reason,
+            error_class=outcome.error_class,
+            error_message=outcome.message,
+            attempts=1,
+            worker=self._worker,
+            model=self._screener.model,
+            policy=self._screener.policy,
+            source=delivery.source,
+            timestamp_ms=timestamp_ms,
+            key=original.key,
+            value=original.value or b"",
+            headers=list(original.headers or ()),
+        )
+        return Message(
+            self._topics.dead_letters, letter.key, letter.value, dead_letters.headers(letter), letter.timestamp_ms
+        )
+
+    def _count(self, written: Sequence[tuple[Delivery, Outcome]], *, tombstones: int) -> None:
+        metrics, now = self._metrics, time.time()
+        metrics.tombstones.inc(tombstones)
+        for delivery, outcome in written:
+            if isinstance(outcome, Rejection):
+                metrics.dead_letters.labels(outcome.reason).inc()
+                continue
+            metrics.comments.labels(outcome.action).inc()
+            band = outcome.audience_age_band or AgeBand.UNKNOWN
+            metrics.decisions.labels(outcome.category or NO_CATEGORY, band).inc()
+            if (timestamp := delivery.event.message.timestamp) is not None:
+                metrics.end_to_end_seconds.observe(max(0.0, now - timestamp))
+
+    # Acks, in offset order.
+
+    async def _finish(self, window: Sequence[Delivery]) -> None:
+        generation = self._generation()
+        for delivery in window:
+            message = delivery.event.message
+            current = (
+                self._watermarks.get(message.partition) is delivery.watermark and message.generation_id == generation
+            )
+            for ready in delivery.watermark.finish(message.offset):
+                # After a rebalance somebody else, or we again, read from the last commit: an ack now would skip ahead of that.
+                if current:
+                    ready.event.ack()
+                else:
+                    self._release(ready.event.message)
+                    self._metrics.stale_acks.inc()
+        self.finished += len(window)
+        async with self._changed:
+            self._in_flight -= len(window)
+            self._metrics.in_flight.set(self._in_flight)
+            self._changed.notify_all()
+        first, last = window[0].source, window[-1].source
+        log.debug("window finished", records=len(window), first=str(first), last=str(last))
+
+
+def _dead_letter_refused(source: Source, topic: str) -> ScreenerError:
+    return FatalError(
+        f"the dead letter for {source.topic}/{source.partition}/{source.offset} is too large for {topic}: "
+        "raise that topic's max.message.bytes above the comments topic's"
+    )

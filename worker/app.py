@@ -1,0 +1,404 @@
+"""The composition root: settings in, a worker that runs out. The only file that knows everyone.
+
+Order at start: HTTP (so that a probe gets an answer), what the libraries must have, the policy, the model, the broker, its
+topics, the producer, Faust. Order at stop: nothing new is begun, what was begun is finished and committed, everyone
+disconnects.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+import mode
+import structlog
+from aiokafka.errors import KafkaError
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from worker import dead_letters
+from worker.agents import Pipeline, Topics
+from worker.classifier import Classifier
+from worker.connection import broker_urls, client_options, faust_credentials
+from worker.errors import FatalError, ScreenerError, StartupError
+from worker.health import HealthServer
+from worker.lag import LagMeter
+from worker.metrics import Metrics
+from worker.policy import Policy
+from worker.policy_file import load_policy
+from worker.publisher import Publisher
+from worker.screening import Screener
+from worker.settings import Settings
+from worker.topics import describe_topics
+from worker.watchdog import Watchdog
+
+log = structlog.get_logger()
+
+_BUFFER: Final = 8192
+"""Events between Faust's fetcher and the agent: it pauses a full partition and looks again only a second later, so this is
+several seconds of a busy worker."""
+_POLL_RECORDS: Final = 500
+_METER_EVERY_S: Final = 5.0
+_BEAT_EVERY_S: Final = 0.1
+
+
+class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
+    """Faust's application, telling us of rebalances before it waits for our events, and before it sends new ones."""
+
+    on_revoking: Callable[[], None] = staticmethod(lambda: None)
+    on_assigned: Callable[[], None] = staticmethod(lambda: None)
+
+    def on_rebalance_start(self) -> None:
+        """The group is being rebalanced. Called in the consumer's thread."""
+        super().on_rebalance_start()
+        self.on_revoking()
+
+    async def _on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
+        self.on_assigned()
+        await super()._on_partitions_assigned(assigned, generation_id)
+
+
+def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
+    """Faust as a consumer and nothing else: no topics of its own, no web server, no producer that is used."""
+    return ScreenerApp(
+        settings.group_id,
+        broker=broker_urls(settings),
+        broker_credentials=faust_credentials(settings),
+        broker_commit_interval=settings.commit_interval_s,
+        broker_max_poll_records=_POLL_RECORDS,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 10,
+        broker_rebalance_timeout=settings.rebalance_timeout_s,
+        broker_request_timeout=max(90.0, settings.session_timeout_s * 2),
+        consumer_group_instance_id=settings.group_instance_id,
+        # Every comment gets a decision, those from before the first start too.
+        consumer_auto_offset_reset="earliest",
+        # Exactly-once puts output and offsets into different transactions (and loses the first in practice): repeats
+        # that carry the same decision id are the honest promise.
+        processing_guarantee="at_least_once",
+        stream_buffer_maxsize=_BUFFER,
+        stream_wait_empty=True,
+        # No supervisor of Faust's restarts an agent: that acks what failed, or stalls. The process ends instead.
+        agent_supervisor=mode.CrashingSupervisor,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        web_tables_enabled=False,
+        worker_redirect_stdouts=False,
+        autodiscover=False,
+        datadir=str(datadir),
+    )
+
+
+def create_screener(settings: Settings, metrics: Metrics, *, classifier: Classifier, policy: Policy) -> Screener:
+    """The line through the middle, wired; it has answered the probe.
+
+    Raises:
+        FatalError: the model does not answer.
+    """
+    screener = Screener(
+        classifier,
+        policy,
+        observer=metrics,
+        max_batch_tokens=settings.max_batch_tokens,
+        cache_entries=settings.cache_entries,
+        mode=settings.mode,
+    )
+    screener.probe()
+    metrics.describe(classifier.model, policy.version)
+    return screener
+
+
+def load_classifier(settings: Settings) -> Classifier:
+    """The model that the settings name. Imports ONNX Runtime and transformers, which takes seconds.
+
+    Raises:
+        StartupError: it does not load, in one line.
+    """
+    from worker.onnx import OnnxClassifier, model_folder, read_label_map  # noqa: PLC0415
+
+    return OnnxClassifier(
+        model_folder(settings.model),
+        threads=settings.inference_threads,
+        label_map=None if settings.label_map is None else read_label_map(settings.label_map),
+    )
+
+
+class Worker:
+    """One worker process: `run` until a signal or an error.
+
+    Args:
+        classifier: instead of the one that the settings name, for tests.
+    """
+
+    def __init__(self, settings: Settings, *, classifier: Classifier | None = None) -> None:
+        self._settings = settings
+        self._classifier = classifier
+        self._metrics = Metrics()
+        self._health = HealthServer(self._metrics.registry, self._not_ready)
+        self._watchdog = Watchdog(settings.watchdog_timeout_s)
+        self._model_ready = False
+        self._assigned: set[int] | None = None
+
+    async def run(self) -> None:
+        """Start, screen until SIGTERM or SIGINT, finish what was begun.
+
+        Raises:
+            StartupError: it cannot run as configured.
+            FatalError: it cannot go on; what was unfinished is not committed.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                await self._run(stack, stop)
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _run(self, stack: contextlib.AsyncExitStack, stop: asyncio.Event) -> None:
+        settings = self._settings
+        check_extensions()
+        await self._health.start(settings.http_host, settings.http_port)
+        stack.push_async_callback(self._health.stop)
+        log.info("listening", host=settings.http_host, port=self._health.port)
+
+        started = time.monotonic()
+        policy = load_policy(settings.policy)
+        for warning in policy.warnings:
+            log.warning("policy", warning=warning)
+        classifier = self._classifier
+        if classifier is None:
+            classifier = await asyncio.to_thread(load_classifier, settings)
+        screener = await asyncio.to_thread(
+            create_screener, settings, self._metrics, classifier=classifier, policy=policy
+        )
+        self._model_ready = True
+        log.info(
+            "model ready",
+            model=screener.model.name,
+            version=screener.model.version,
+            policy=screener.policy.id,
+            seconds=round(time.monotonic() - started, 2),
+        )
+
+        options = client_options(settings)
+        await check_topics(settings, options, stop)
+        if stop.is_set():
+            return
+        publisher = Publisher(
+            options,
+            compression=None if settings.compression == "none" else settings.compression,
+            timeout_s=settings.publish_timeout_s,
+            retried=self._metrics.publish_retries.inc,
+        )
+        meter = LagMeter(options, topic=settings.comments_topic, group_id=settings.group_id)
+        for client in (publisher, meter):
+            await _connect(client)
+            stack.push_async_callback(client.stop)
+
+        datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="comment-screener-"))
+        app = create_faust_app(settings, Path(datadir) / "faust")
+        pipeline = self._wire(app, screener, publisher)
+        self._watchdog.start()
+        stack.callback(self._watchdog.stop)
+        async with _background(self._beat(), self._meter(meter, pipeline)):
+            await self._screen(app, pipeline, stop)
+
+    def _wire(self, app: ScreenerApp, screener: Screener, publisher: Publisher) -> Pipeline:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        pipeline = Pipeline(
+            screener,
+            publisher,
+            topics=Topics(settings.decisions_topic, settings.dead_letters_topic),
+            metrics=self._metrics,
+            limit=dead_letters.Limit(
+                settings.dead_letters_in_a_row, settings.dead_letters_ratio, settings.dead_letters_window
+            ),
+            generation=lambda: app.consumer_generation_id,
+            release=lambda message: app.consumer.unacked.discard(message),  # noqa: PLW0108  no consumer before the start
+            max_window=settings.max_window,
+            batch_wait_s=settings.batch_wait_ms / 1000,
+            max_in_flight=settings.max_in_flight,
+            worker=settings.group_instance_id or socket.gethostname(),
+        )
+
+        def on_revoking() -> None:
+            asyncio.run_coroutine_threadsafe(pipeline.pause(), loop)
+
+        app.on_revoking = on_revoking
+        app.on_assigned = pipeline.resume
+        app.on_partitions_assigned.connect(self._note_assignment)
+        topic = app.topic(settings.comments_topic, key_type=bytes, value_type=bytes, value_serializer="raw")
+        app.agent(topic, name="screen-comments")(pipeline.agent)
+        return pipeline
+
+    async def _screen(self, app: ScreenerApp, pipeline: Pipeline, stop: asyncio.Event) -> None:
+        running = asyncio.create_task(pipeline.run())
+        crashed = asyncio.create_task(_crash_of(app))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await app.start()
+            await asyncio.wait({running, crashed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                await running
+            if crashed.done():
+                raise FatalError(f"Kafka consumer: {crashed.result()}")
+            await self._drain(app, pipeline, running)
+        finally:
+            for task in (running, crashed, stopping):
+                task.cancel()
+            await asyncio.gather(running, crashed, stopping, return_exceptions=True)
+
+    async def _drain(self, app: ScreenerApp, pipeline: Pipeline, running: asyncio.Task[None]) -> None:
+        """Finish and commit what was begun; Faust's stop waits until every event that we hold is acked."""
+        log.info("stopping", in_flight=pipeline.in_flight)
+        await pipeline.pause()
+        stopped = asyncio.create_task(app.stop())
+        await asyncio.wait(
+            {stopped, running}, timeout=self._settings.shutdown_timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if running.done():
+            await running
+        if not stopped.done():
+            raise FatalError(
+                f"{pipeline.in_flight} records unfinished after SCREENER_SHUTDOWN_TIMEOUT_S; they will be read again"
+            )
+        await stopped
+        log.info("stopped", finished=pipeline.finished)
+
+    async def _note_assignment(self, _: Any, assigned: set[Any], **__: Any) -> None:
+        partitions = {tp.partition for tp in assigned if tp.topic == self._settings.comments_topic}
+        for gone in (self._assigned or set()) - partitions:
+            for gauge in (self._metrics.watermark, self._metrics.lag_messages, self._metrics.lag_seconds):
+                # A gauge that nobody updates any more would tell of a lag that somebody else has worked off.
+                with contextlib.suppress(KeyError):
+                    gauge.remove(str(gone))
+        self._assigned = partitions
+        self._metrics.assigned_partitions.set(len(partitions))
+        self._metrics.rebalances.inc()
+        log.info("assigned", partitions=sorted(partitions))
+
+    def _not_ready(self) -> list[str]:
+        reasons = []
+        if not self._model_ready:
+            reasons.append("the model is loading")
+        if self._assigned is None:
+            reasons.append("no partitions assigned yet")
+        if self._watchdog.stalled_s > self._settings.watchdog_timeout_s / 2:
+            reasons.append(f"records are waiting and none was finished for {self._watchdog.stalled_s:.0f} s")
+        return reasons
+
+    async def _beat(self) -> None:
+        """Tell the watchdog that the loop turns, and the metrics how late it was."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_BEAT_EVERY_S)
+            self._metrics.loop_lag_seconds.set(max(0.0, time.monotonic() - before - _BEAT_EVERY_S))
+            self._watchdog.beat()
+
+    async def _meter(self, meter: LagMeter, pipeline: Pipeline) -> None:
+        """Compare positions with the partitions' ends; tell metrics and watchdog."""
+        while True:
+            positions, now = pipeline.positions(), time.time()
+            oldest = pipeline.oldest()
+            waiting = pipeline.in_flight > 0
+            try:
+                lags = await meter.measure(self._assigned or set(), positions)
+                for partition, lag in lags.items():
+                    self._metrics.lag_messages.labels(str(partition)).set(lag)
+                # Looked at only when nothing moves: a lag without a record behind it is no work.
+                if any(lags.values()) and not waiting and self._watchdog.stalled_s > _METER_EVERY_S:
+                    waiting = await meter.waiting(lags, positions)
+                else:
+                    waiting = waiting or any(lags.values())
+            except KafkaError as error:
+                # Without the broker there is nothing to be stalled on: publishing has a bound of its own.
+                log.warning("cannot measure lag", error=type(error).__name__)
+                waiting = False
+            for partition, position in positions.items():
+                self._metrics.watermark.labels(str(partition)).set(position)
+                age = max(0.0, now - oldest[partition]) if partition in oldest else 0.0
+                self._metrics.lag_seconds.labels(str(partition)).set(age)
+            self._watchdog.report(finished=pipeline.finished, waiting=waiting)
+            await asyncio.sleep(min(_METER_EVERY_S, self._settings.watchdog_timeout_s / 4))
+
+
+def check_extensions() -> None:
+    """Refuse to run on the slow, and in Faust's case lossy, pure Python twins of two compiled modules.
+
+    Raises:
+        StartupError: one of them is missing.
+    """
+    if faust.streams._CStreamIterator is None:  # noqa: SLF001  the only place where Faust says it
+        raise StartupError(
+            "faust-streaming runs without its Cython extension, which loses events at a rebalance: install a wheel"
+        )
+    if "_crecords" not in DefaultRecordBatch.__module__:
+        raise StartupError("aiokafka runs without its C extension, six times slower: install a wheel")
+
+
+async def check_topics(settings: Settings, options: dict[str, Any], stop: asyncio.Event) -> None:
+    """Wait for the broker and look for the topics.
+
+    Raises:
+        StartupError: no broker in `startup_timeout_s`, a topic that is not there, or other partitions than expected.
+    """
+    deadline = time.monotonic() + settings.startup_timeout_s
+    while True:
+        try:
+            partitions = await describe_topics(**options)
+            break
+        except (KafkaError, OSError) as error:
+            if stop.is_set():
+                return
+            if time.monotonic() > deadline:
+                raise StartupError(
+                    f"no answer from Kafka at {settings.kafka_bootstrap_servers} in {settings.startup_timeout_s:g} s: {error}"
+                ) from error
+            log.warning("waiting for Kafka", error=type(error).__name__)
+            await asyncio.sleep(0.5)
+    wanted = (settings.comments_topic, settings.decisions_topic, settings.dead_letters_topic)
+    if missing := [topic for topic in wanted if topic not in partitions]:
+        raise StartupError(
+            f"no topic {', '.join(missing)} on {settings.kafka_bootstrap_servers}: comment-screener topics create"
+        )
+    found, expected = partitions[settings.comments_topic], settings.comments_partitions
+    if expected is not None and found != expected:
+        raise StartupError(
+            f"{settings.comments_topic} has {found} partitions, SCREENER_COMMENTS_PARTITIONS says {expected}"
+        )
+
+
+async def _connect(client: Publisher | LagMeter) -> None:
+    try:
+        await client.start()
+    except KafkaError as error:
+        raise StartupError(f"cannot connect to Kafka: {error}") from error
+
+
+async def _crash_of(app: ScreenerApp) -> BaseException | None:
+    """Wait until Faust gives up; why it did."""
+    await app.wait()
+    reason: BaseException | None = app.crash_reason
+    return reason
+
+
+@contextlib.asynccontextmanager
+async def _background(*coroutines: Any) -> AsyncIterator[None]:
+    """Run helpers of the body beside it. One that fails ends the process: a worker that nobody watches is not to go on."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+            yield
+            for task in tasks:
+                task.cancel()
+    except* ScreenerError as errors:
+        raise errors.exceptions[0] from None

@@ -1,0 +1,100 @@
+"""`comment-screener`: every command, each in a file of its own where it is more than a few lines.
+
+Exit codes: 0 done; 1 it had to stop; 2 it cannot run as asked; 70 the watchdog ended it.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worker import cli_policy
+from worker.cli_screen import screen
+from worker.errors import ScreenerError, StartupError
+from worker.logs import configure_logs
+from worker.settings import Settings, load_settings
+
+# The model is a folder on this machine; nothing is to be asked of a hub.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+
+class _Commands(typer.core.TyperGroup):
+    """One clear line for every error that the package raises on purpose."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ScreenerError as error:
+            typer.echo(f"comment-screener: {error}", err=True)
+            raise typer.Exit(2 if isinstance(error, StartupError) else 1) from error
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+topics = typer.Typer(no_args_is_help=True, help="The topics that the worker needs.")
+app.add_typer(topics, name="topics")
+app.add_typer(cli_policy.app, name="policy")
+app.command()(screen)
+
+
+@app.command()
+def run() -> None:
+    """Screen comments from Kafka until SIGTERM. Settings are environment variables: SCREENER_…."""
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    from worker.app import Worker  # noqa: PLC0415  the other commands do not need Faust
+
+    asyncio.run(Worker(settings).run())
+
+
+@app.command()
+def health() -> None:
+    """Ask the worker on this machine whether it is ready: exit 0 or 1."""
+    host = os.environ.get("SCREENER_HTTP_HOST") or Settings.model_fields["http_host"].default
+    port = os.environ.get("SCREENER_HTTP_PORT") or Settings.model_fields["http_port"].default
+    if host in ("0.0.0.0", "::"):  # noqa: S104  where it listens everywhere, it is also here
+        host = "127.0.0.1" if host == "0.0.0.0" else "[::1]"  # noqa: S104
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=5) as answer:
+            typer.echo(answer.read().decode(), nl=False)
+    except urllib.error.HTTPError as error:
+        typer.echo(error.read().decode(), nl=False, err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        typer.echo(f"no worker answers on {host}:{port}: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@topics.command()
+def create(
+    partitions: Annotated[int, typer.Option(help="Partitions of each topic.", min=1)] = 8,
+    replication: Annotated[int, typer.Option(help="Copies of each partition.", min=1)] = 1,
+) -> None:
+    """Create the comments, decisions and dead-letter topics, where they are not there yet."""
+    settings = load_settings()
+    from worker.connection import client_options  # noqa: PLC0415
+    from worker.topics import create_topics, worker_topics  # noqa: PLC0415
+
+    created = asyncio.run(create_topics(worker_topics(settings, partitions, replication), **client_options(settings)))
+    for topic in created:
+        typer.echo(f"created {topic}")
+
+
+@app.command()
+def schemas(folder: Annotated[Path, typer.Argument(help="Where to write them.")]) -> None:
+    """Write the JSON Schemas of the records."""
+    from worker.schemas import json_schemas  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, schema in json_schemas().items():
+        (folder / f"{name}.json").write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,196 @@
+"""`comment-screener screen`: the worker's screening on files, pipes and single texts. No Kafka."""
+
+import csv
+import io
+import itertools
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from worker import codec
+from worker.cli_scoring import open_screener
+from worker.errors import StartupError
+from worker.records import AgeBand, DeadLetter, Decision, Source
+from worker.screening import Outcome, Record, Rejection, Screener
+
+_WINDOW = 1024
+_LONGEST_FIELD = 16 * 2**20
+_STANDARD = "-"
+
+
+class Format(StrEnum):
+    """What the input is made of."""
+
+    AUTO = "auto"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def screen(
+    text: Annotated[str | None, typer.Argument(help="One comment's text.", show_default=False)] = None,
+    *,
+    input_: Annotated[
+        str | None, typer.Option("--input", "-i", help="JSON Lines or CSV file of comments; - is standard input.")
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="JSON Lines file; - is standard output.")] = _STANDARD,
+    format_: Annotated[Format, typer.Option("--format", help="auto: by the name, else JSON Lines.")] = Format.AUTO,
+    fill: Annotated[
+        bool, typer.Option("--fill", help="Give JSON lines without comment_id or created_at the line's number and now.")
+    ] = False,
+    audience: Annotated[AgeBand, typer.Option(help="Who reads the text given as argument.")] = AgeBand.UNKNOWN,
+    community: Annotated[str | None, typer.Option(help="The community of the text given as argument.")] = None,
+    model: Annotated[str, typer.Option(envvar="SCREENER_MODEL", help="A shipped model, or a folder.")] = "default",
+    policy: Annotated[str, typer.Option(envvar="SCREENER_POLICY", help="A shipped policy, or a file.")] = "default",
+    label_map: Annotated[
+        Path | None, typer.Option(envvar="SCREENER_LABEL_MAP", help="JSON: their labels to ours.")
+    ] = None,
+    threads: Annotated[int, typer.Option(envvar="SCREENER_INFERENCE_THREADS", help="0: one per CPU.", min=0)] = 0,
+) -> None:
+    """Screen comments without Kafka: one decision a line, in input order; a bad line becomes a dead-letter line."""
+    if (text is None) == (input_ is None):
+        raise typer.BadParameter("give either a text or --input")
+    screener = open_screener(model, policy, threads=threads, label_map=label_map)
+    if text is not None:
+        _screen_text(screener, text, audience, community, output)
+        return
+    assert input_ is not None  # noqa: S101  settled above; for the type checker
+    with ExitStack() as stack:
+        try:
+            source = sys.stdin.buffer if input_ == _STANDARD else stack.enter_context(Path(input_).open("rb"))
+            sink = sys.stdout.buffer if output == _STANDARD else stack.enter_context(Path(output).open("wb"))
+        except OSError as error:
+            raise StartupError(f"{error.filename}: {error.strerror}") from error
+        is_csv = format_ is Format.CSV or (format_ is Format.AUTO and input_.lower().endswith(".csv"))
+        values = _csv_values(source) if is_csv else _json_values(source, fill=fill)
+        _screen_values(screener, values, Path(input_).name, sink)
+
+
+def _screen_text(screener: Screener, text: str, audience: AgeBand, community: str | None, output: str) -> None:
+    fields = {"text": text, "audience_age_band": audience, "community_id": community}
+    record = Record(_to_json({name: value for name, value in fields.items() if value is not None}, 1))
+    outcome = screener.screen([record])[0]
+    if isinstance(outcome, Rejection):
+        raise StartupError(f"{outcome.reason}: {outcome.message}")
+    if output != _STANDARD:
+        Path(output).write_bytes(codec.encode(outcome) + b"\n")
+    elif sys.stdout.isatty():
+        _show(outcome)
+    else:
+        sys.stdout.buffer.write(codec.encode(outcome) + b"\n")
+
+
+def _show(decision: Decision) -> None:
+    """A decision for a person."""
+    console = Console()
+    because = f" for {decision.category}" if decision.category else ""
+    console.print(f"[bold]{decision.action}[/bold]{because}, severity {decision.severity:.2f}")
+    for reason in decision.reasons:
+        console.print(
+            f"  {reason.label} {reason.score:.4f} ≥ {reason.threshold:g} → {reason.action} "
+            f"for {reason.age_band} readers ({reason.rule})",
+            highlight=False,
+        )
+    table = Table("label", "score", box=None)
+    for label, score in sorted(decision.scores.items(), key=lambda item: -item[1]):
+        table.add_row(label, f"{score:.4f}")
+    console.print(table)
+
+
+def _screen_values(screener: Screener, values: Iterator[bytes], name: str, sink: BinaryIO) -> None:
+    started = time.monotonic()
+    counts: Counter[str] = Counter()
+    errors = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
+        task = progress.add_task("screening", total=None, rate="")
+        numbered = enumerate(values)
+        while window := list(itertools.islice(numbered, _WINDOW)):
+            records = [Record(value, Source(name, 0, line)) for line, value in window]
+            for record, outcome in zip(records, screener.screen(records), strict=True):
+                sink.write(codec.encode(_line(screener, record, outcome)) + b"\n")
+                counts[outcome.action if isinstance(outcome, Decision) else "dead letter"] += 1
+            sink.flush()
+            done = counts.total()
+            progress.update(task, completed=done, rate=f"{done / (time.monotonic() - started):.0f}/s")
+    dead = counts.pop("dead letter", 0)
+    parts = ", ".join(f"{count} {action}" for action, count in counts.most_common())
+    seconds = time.monotonic() - started
+    errors.print(
+        f"{counts.total() + dead} lines = {counts.total()} decisions ({parts or 'none'}) + {dead} dead letters, "
+        f"{seconds:.1f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _line(screener: Screener, record: Record, outcome: Outcome) -> Decision | DeadLetter:
+    if isinstance(outcome, Decision):
+        return outcome
+    return DeadLetter(
+        stage=outcome.stage,
+        reason=outcome.reason,
+        error_class=outcome.error_class,
+        error_message=outcome.message,
+        attempts=1,
+        worker="screen",
+        model=screener.model,
+        policy=screener.policy,
+        source=record.source,
+        timestamp_ms=None,
+        key=None,
+        value=record.value,
+        headers=[],
+    )
+
+
+def _json_values(stream: BinaryIO, *, fill: bool) -> Iterator[bytes]:
+    """One value a line, blank lines left out."""
+    for number, line in enumerate(stream, start=1):
+        if value := line.strip(b" \t\r\n"):
+            yield _filled(value, number) if fill else value
+
+
+def _filled(value: bytes, number: int) -> bytes:
+    try:
+        fields = json.loads(value)
+    except ValueError:
+        return value
+    return _to_json(fields, number) if isinstance(fields, dict) else value
+
+
+def _csv_values(stream: BinaryIO) -> Iterator[bytes]:
+    """A row is a comment with the header's names as its fields; `text` is the one that must be there.
+
+    Bytes that are not UTF-8 travel through as they are, so that decoding can name them.
+    """
+    csv.field_size_limit(_LONGEST_FIELD)
+    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    rows: Iterable[dict[str | None, Any]] = csv.DictReader(lines)
+    for number, row in enumerate(rows, start=1):
+        # A short row has None, a long one a list under None; an empty cell of an optional field says nothing.
+        fields = {name: cell for name, cell in row.items() if isinstance(name, str) and (cell or name == "text")}
+        yield _to_json(fields, number)
+
+
+def _to_json(fields: dict[str, Any], number: int) -> bytes:
+    named = {"comment_id": str(number), "created_at": datetime.now(UTC).isoformat()} | fields
+    return json.dumps(named, ensure_ascii=False).encode("utf-8", "surrogateescape")
