@@ -132,7 +132,7 @@ class Pipeline:
         self._accepting = True
         self._in_flight = 0
         self._screening = 0
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._taking = asyncio.Lock()
         self._executor = ThreadPoolExecutor(_SCREENING_DEPTH, thread_name_prefix="screening")
         self._runners: list[asyncio.Task[None]] = []
@@ -170,31 +170,26 @@ class Pipeline:
 
     async def admit(self, event: Event) -> None:
         """Take in one event; waits while too many are unfinished."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._in_flight < self._max_in_flight or not self._accepting)
-            message = event.message
-            if not self._accepting:
-                self._release(message)
-                return
-            watermark = self._watermarks.setdefault(message.partition, Watermark())
-            delivery = Delivery(event, watermark, time.perf_counter())
-            watermark.read(message.offset, delivery)
-            self._in_flight += 1
-            self._metrics.in_flight.set(self._in_flight)
-            self._queue.append(delivery)
-            self._changed.notify_all()
+        await self._until(lambda: self._in_flight < self._max_in_flight or not self._accepting)
+        message = event.message
+        if not self._accepting:
+            self._release(message)
+            return
+        watermark = self._watermarks.setdefault(message.partition, Watermark())
+        delivery = Delivery(event, watermark, time.perf_counter())
+        watermark.read(message.offset, delivery)
+        self._queue.append(delivery)
+        self._add_in_flight(1)
 
-    async def pause(self) -> None:
+    def pause(self) -> None:
         """Take up nothing more, and let go of what was not begun; it is read again. What was begun is finished."""
-        async with self._changed:
-            self._accepting = False
-            while self._queue:
-                delivery = self._queue.pop()
-                delivery.watermark.drop(delivery.event.message.offset)
-                self._release(delivery.event.message)
-                self._in_flight -= 1
-            self._metrics.in_flight.set(self._in_flight)
-            self._changed.notify_all()
+        self._accepting = False
+        dropped = len(self._queue)
+        while self._queue:
+            delivery = self._queue.pop()
+            delivery.watermark.drop(delivery.event.message.offset)
+            self._release(delivery.event.message)
+        self._add_in_flight(-dropped)
 
     def resume(self) -> None:
         """Start over with a new assignment. Deliveries of the old one keep their old watermarks, and cannot ack by them."""
@@ -225,26 +220,26 @@ class Pipeline:
             try:
                 outcomes = await self._screen(window)
             finally:
-                async with self._changed:
-                    self._screening -= 1
-                    self._changed.notify_all()
+                self._screening -= 1
+                self._changed.set()
             await self._publish(window, outcomes)
-            await self._finish(window)
+            self._finish(window)
 
     async def _take(self) -> list[Delivery]:
         """The next window: at once when there is a full one or nothing else to do, so the model never waits for a timer.
 
         An idle worker waits a moment, from the first record, for others to share the batch.
         """
-        async with self._taking, self._changed:
-            await self._changed.wait_for(self._may_take)
+        async with self._taking:
+            await self._until(self._may_take)
             if len(self._queue) < self._max_window and self._batch_wait_s:
                 age = time.perf_counter() - self._queue[0].read_at
                 try:
                     async with asyncio.timeout(max(0.0, self._batch_wait_s - age)):
-                        await self._changed.wait_for(lambda: len(self._queue) >= self._max_window)
+                        await self._until(lambda: len(self._queue) >= self._max_window)
                 except TimeoutError:
-                    await self._changed.wait_for(self._may_take)
+                    # The queue may have been dropped meanwhile.
+                    await self._until(self._may_take)
             window = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_window))]
             self._screening += 1
         now = time.perf_counter()
@@ -349,7 +344,7 @@ class Pipeline:
 
     # Acks, in offset order.
 
-    async def _finish(self, window: Sequence[Delivery]) -> None:
+    def _finish(self, window: Sequence[Delivery]) -> None:
         generation = self._generation()
         for delivery in window:
             message = delivery.event.message
@@ -364,12 +359,20 @@ class Pipeline:
                     self._release(ready.event.message)
                     self._metrics.stale_acks.inc()
         self.finished += len(window)
-        async with self._changed:
-            self._in_flight -= len(window)
-            self._metrics.in_flight.set(self._in_flight)
-            self._changed.notify_all()
+        self._add_in_flight(-len(window))
         first, last = window[0].source, window[-1].source
         log.debug("window finished", records=len(window), first=str(first), last=str(last))
+
+    def _add_in_flight(self, records: int) -> None:
+        self._in_flight += records
+        self._metrics.in_flight.set(self._in_flight)
+        self._changed.set()
+
+    async def _until(self, ready: Callable[[], bool]) -> None:
+        """Wait until something changed that makes it so. One event serves all who wait: each looks for itself."""
+        while not ready():
+            self._changed.clear()
+            await self._changed.wait()
 
 
 def _dead_letter_refused(source: Source, topic: str) -> ScreenerError:

@@ -45,6 +45,7 @@ several seconds of a busy worker."""
 _POLL_RECORDS: Final = 500
 _METER_EVERY_S: Final = 5.0
 _BEAT_EVERY_S: Final = 0.1
+_ABANDON_S: Final = 5.0
 
 
 class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
@@ -231,7 +232,7 @@ class Worker:
         )
 
         def on_revoking() -> None:
-            asyncio.run_coroutine_threadsafe(pipeline.pause(), loop)
+            loop.call_soon_threadsafe(pipeline.pause)
 
         app.on_revoking = on_revoking
         app.on_assigned = pipeline.resume
@@ -241,26 +242,36 @@ class Worker:
         return pipeline
 
     async def _screen(self, app: ScreenerApp, pipeline: Pipeline, stop: asyncio.Event) -> None:
+        """Until the first of: a signal, an error of ours, a crash of Faust's."""
+        starting = asyncio.create_task(app.start())
         running = asyncio.create_task(pipeline.run())
         crashed = asyncio.create_task(_crash_of(app))
         stopping = asyncio.create_task(stop.wait())
         try:
-            await app.start()
-            await asyncio.wait({running, crashed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({starting, running, crashed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                await asyncio.wait({running, crashed, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 await running
             if crashed.done():
-                raise FatalError(f"Kafka consumer: {crashed.result()}")
+                raise FatalError(f"Kafka consumer: {crashed.result()!r}")
             await self._drain(app, pipeline, running)
+        except ScreenerError:
+            await _abandon(app, pipeline)
+            raise
+        except KafkaError as error:
+            await _abandon(app, pipeline)
+            raise FatalError(f"Kafka consumer: {error}") from error
         finally:
-            for task in (running, crashed, stopping):
+            for task in (starting, running, crashed, stopping):
                 task.cancel()
-            await asyncio.gather(running, crashed, stopping, return_exceptions=True)
+            await asyncio.gather(starting, running, crashed, stopping, return_exceptions=True)
 
     async def _drain(self, app: ScreenerApp, pipeline: Pipeline, running: asyncio.Task[None]) -> None:
         """Finish and commit what was begun; Faust's stop waits until every event that we hold is acked."""
         log.info("stopping", in_flight=pipeline.in_flight)
-        await pipeline.pause()
+        pipeline.pause()
         stopped = asyncio.create_task(app.stop())
         await asyncio.wait(
             {stopped, running}, timeout=self._settings.shutdown_timeout_s, return_when=asyncio.FIRST_COMPLETED
@@ -382,6 +393,15 @@ async def _connect(client: Publisher | LagMeter) -> None:
         await client.start()
     except KafkaError as error:
         raise StartupError(f"cannot connect to Kafka: {error}") from error
+
+
+async def _abandon(app: ScreenerApp, pipeline: Pipeline) -> None:
+    """Leave the group after an error: commit what was acked, wait for nothing that was not."""
+    pipeline.pause()
+    app.consumer.unacked.clear()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ABANDON_S):
+            await app.stop()
 
 
 async def _crash_of(app: ScreenerApp) -> BaseException | None:

@@ -16,7 +16,7 @@ import typer
 
 from worker import cli_policy
 from worker.cli_screen import screen
-from worker.errors import ScreenerError, StartupError
+from worker.errors import FatalError, ScreenerError, StartupError
 from worker.logs import configure_logs
 from worker.settings import Settings, load_settings
 
@@ -50,7 +50,15 @@ def run() -> None:
     configure_logs(settings.log_level)
     from worker.app import Worker  # noqa: PLC0415  the other commands do not need Faust
 
-    asyncio.run(Worker(settings).run())
+    try:
+        asyncio.run(Worker(settings).run())
+    except StartupError:
+        raise
+    except FatalError as error:
+        typer.echo(f"comment-screener: {error}", err=True)
+        # A clean exit would join threads that may never end: the model's, or the consumer's without a broker.
+        sys.stderr.flush()
+        os._exit(1)
 
 
 @app.command()

@@ -24,7 +24,6 @@ _REASON_OF_FIELD: Final = dict.fromkeys(_IDS, Reason.INVALID_ID) | {
 }
 
 
-
 def decode_comment(value: bytes) -> Comment:
     """Read one comment.
 

@@ -44,7 +44,6 @@ class LagMeter:
         if not partitions:
             return {}
         topic_partitions = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
-        self._consumer.assign(topic_partitions)
         ends = await self._consumer.end_offsets(topic_partitions)
         beginnings = await self._consumer.beginning_offsets(topic_partitions)
         lags = {}
@@ -61,19 +60,24 @@ class LagMeter:
         Offsets are not records: the end of a partition may be markers of transactions, or holes that compaction left.
         """
         for partition in (partition for partition, lag in lags.items() if lag):
-            tp = TopicPartition(self._topic, partition)
-            self._consumer.assign([tp])
-            position = positions.get(partition)
-            if position is None:
-                position = await self._consumer.committed(tp)
+            if await self._reads_a_record(TopicPartition(self._topic, partition), positions.get(partition)):
+                return True
+        return False
+
+    async def _reads_a_record(self, tp: TopicPartition, position: int | None) -> bool:
+        if position is None:
+            position = await self._consumer.committed(tp)
+        # Assigned only while it looks: an assigned consumer goes on fetching what nobody wants.
+        self._consumer.assign([tp])
+        try:
             if position is None:
                 await self._consumer.seek_to_beginning(tp)
             else:
                 self._consumer.seek(tp, position)
-            try:
-                async with asyncio.timeout(_LOOK_S):
-                    await self._consumer.getone(tp)
-            except TimeoutError:
-                continue
-            return True
-        return False
+            async with asyncio.timeout(_LOOK_S):
+                await self._consumer.getone(tp)
+        except TimeoutError:
+            return False
+        finally:
+            self._consumer.unsubscribe()
+        return True

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from msgspec import Struct
 
-from worker.errors import FatalError
+from worker.errors import FatalError, StartupError
 from worker.settings import Settings
 
 _NO_ERROR: Final = 0
@@ -55,16 +55,19 @@ async def create_topics(topics: Sequence[Topic], **options: Any) -> list[str]:
         The names of those that were created; one that was there is left as it is.
 
     Raises:
+        StartupError: no answer from the broker.
         FatalError: the broker refuses one, and why.
     """
     admin = AIOKafkaAdminClient(**options)
-    await admin.start()
     try:
+        await admin.start()
         wanted = [
             NewTopic(topic.name, topic.partitions, topic.replication, topic_configs=dict(topic.config))
             for topic in topics
         ]
         response = await admin.create_topics(wanted)
+    except KafkaError as error:
+        raise StartupError(f"no answer from Kafka at {options['bootstrap_servers']}: {error}") from error
     finally:
         await admin.close()
     created = []
