@@ -34,6 +34,15 @@ test-unit: install ## Run the tests that need no broker
 test-embedded: install ## Run the tests with a broker on the embedded one
 	SCREENER_TEST_BROKER=embedded $(BIN)/python -m pytest tests/integration $(ARGS)
 
+.PHONY: test-training
+test-training: install ## Run the tests that need torch (5 GB, the first time)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[training]"
+	$(BIN)/python -m pytest tests/training $(ARGS)
+
+.PHONY: test-mutation
+test-mutation: install ## Run the worker with faults put in on purpose: the audit has to find each
+	$(BIN)/python -m pytest tests/integration -m mutation $(ARGS)
+
 .PHONY: check
 check: install ## Lint, formatting, types
 	$(BIN)/ruff check
@@ -57,6 +66,7 @@ lint-deploy: install ## Check the compose file, the Dockerfile, Prometheus' conf
 lock: ## Pin every dependency with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --group build pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group build -o deploy/requirements-build.lock
 
 .PHONY: model
 model: install ## Train, export and evaluate the default model (DATA=folder; needs the extra `training`)

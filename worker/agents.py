@@ -20,7 +20,7 @@ from msgspec import Struct
 from worker import codec, dead_letters
 from worker.errors import FatalError, Reason, ScreenerError, Stage, TransientError
 from worker.metrics import NO_CATEGORY, Metrics
-from worker.publisher import Message, Publisher
+from worker.publisher import Message
 from worker.records import AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
 from worker.watermark import Watermark
@@ -66,6 +66,13 @@ class EventStream(Protocol):
         """The events, with their messages."""
 
 
+class Sink(Protocol):
+    """What is used of a `worker.publisher.Publisher`."""
+
+    async def publish(self, messages: Sequence[Message]) -> list[int]:
+        """Write messages; indices of those that are too large. Raises FatalError where not confirmed in time."""
+
+
 class Delivery(Struct, eq=False):
     """One event on its way through the worker."""
 
@@ -98,12 +105,13 @@ class Pipeline:
             out in a frame of its own, and would wait for it for ever.
         max_window, batch_wait_s, max_in_flight: as in `worker.settings`.
         worker: this worker's name, for dead letters.
+        retry_pause_s: before the second try of a window that failed for want of memory; each next pause is twice as long.
     """
 
     def __init__(
         self,
         screener: Screener,
-        publisher: Publisher,
+        publisher: Sink,
         *,
         topics: Topics,
         metrics: Metrics,
@@ -114,6 +122,7 @@ class Pipeline:
         batch_wait_s: float,
         max_in_flight: int,
         worker: str,
+        retry_pause_s: float = 0.2,
     ) -> None:
         self._screener = screener
         self._publisher = publisher
@@ -126,6 +135,7 @@ class Pipeline:
         self._batch_wait_s = batch_wait_s
         self._max_in_flight = max_in_flight
         self._worker = worker
+        self._retry_pause_s = retry_pause_s
 
         self._queue: deque[Delivery] = deque()
         self._watermarks: dict[int, Watermark[Delivery]] = {}
@@ -172,7 +182,8 @@ class Pipeline:
         """Take in one event; waits while too many are unfinished."""
         await self._until(lambda: self._in_flight < self._max_in_flight or not self._accepting)
         message = event.message
-        if not self._accepting:
+        # One of an older generation waited here through a whole rebalance: its partition is read again from the last commit.
+        if not self._accepting or message.generation_id != self._generation():
             self._release(message)
             return
         watermark = self._watermarks.setdefault(message.partition, Watermark())
@@ -262,12 +273,13 @@ class Pipeline:
 
     async def _screen_records(self, records: Sequence[Record]) -> list[Outcome]:
         loop = asyncio.get_running_loop()
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(self._retry_pause_s * 2 ** (attempt - 1))
             try:
                 return await loop.run_in_executor(self._executor, self._screener.screen, records)
             except TransientError as error:
-                log.warning("screening failed, trying again", error=str(error), attempt=attempt)
-                await asyncio.sleep(0.1 * 2**attempt)
+                log.warning("screening failed", error=str(error), attempt=attempt + 1, attempts=_ATTEMPTS)
         raise FatalError(f"screening failed {_ATTEMPTS} times")
 
     # Outcomes out.

@@ -16,13 +16,11 @@ import typer
 
 from worker import cli_policy
 from worker.cli_screen import screen
+from worker.demo import load
+from worker.demo import run as demo
 from worker.errors import FatalError, ScreenerError, StartupError
 from worker.logs import configure_logs
 from worker.settings import Settings, load_settings
-
-# The model is a folder on this machine; nothing is to be asked of a hub.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 
 class _Commands(typer.core.TyperGroup):
@@ -41,6 +39,8 @@ topics = typer.Typer(no_args_is_help=True, help="The topics that the worker need
 app.add_typer(topics, name="topics")
 app.add_typer(cli_policy.app, name="policy")
 app.command()(screen)
+app.command(name="load")(load.command)
+app.command(name="demo")(demo.command)
 
 
 @app.command()
@@ -67,7 +67,9 @@ def health() -> None:
     host = os.environ.get("SCREENER_HTTP_HOST") or Settings.model_fields["http_host"].default
     port = os.environ.get("SCREENER_HTTP_PORT") or Settings.model_fields["http_port"].default
     if host in ("0.0.0.0", "::"):  # noqa: S104  where it listens everywhere, it is also here
-        host = "127.0.0.1" if host == "0.0.0.0" else "[::1]"  # noqa: S104
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    if ":" in host:
+        host = f"[{host}]"
     try:
         with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=5) as answer:
             typer.echo(answer.read().decode(), nl=False)

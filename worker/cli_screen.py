@@ -84,7 +84,10 @@ def _screen_text(screener: Screener, text: str, audience: AgeBand, community: st
     if isinstance(outcome, Rejection):
         raise StartupError(f"{outcome.reason}: {outcome.message}")
     if output != _STANDARD:
-        Path(output).write_bytes(codec.encode(outcome) + b"\n")
+        try:
+            Path(output).write_bytes(codec.encode(outcome) + b"\n")
+        except OSError as error:
+            raise StartupError(f"{error.filename}: {error.strerror}") from error
     elif sys.stdout.isatty():
         _show(outcome)
     else:
@@ -172,9 +175,10 @@ def _json_values(stream: BinaryIO, *, fill: bool) -> Iterator[bytes]:
 def _filled(value: bytes, number: int) -> bytes:
     try:
         fields = json.loads(value)
-    except ValueError:
+        return _to_json(fields, number) if isinstance(fields, dict) else value
+    except (ValueError, RecursionError):
+        # Not JSON, half a surrogate pair, nested too deeply: decoding names it.
         return value
-    return _to_json(fields, number) if isinstance(fields, dict) else value
 
 
 def _csv_values(stream: BinaryIO) -> Iterator[bytes]:
@@ -185,10 +189,14 @@ def _csv_values(stream: BinaryIO) -> Iterator[bytes]:
     csv.field_size_limit(_LONGEST_FIELD)
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
     rows: Iterable[dict[str | None, Any]] = csv.DictReader(lines)
-    for number, row in enumerate(rows, start=1):
-        # A short row has None, a long one a list under None; an empty cell of an optional field says nothing.
-        fields = {name: cell for name, cell in row.items() if isinstance(name, str) and (cell or name == "text")}
-        yield _to_json(fields, number)
+    try:
+        for number, row in enumerate(rows, start=1):
+            # A short row has None, a long one a list under None; an empty cell of an optional field says nothing.
+            fields = {name: cell for name, cell in row.items() if isinstance(name, str) and (cell or name == "text")}
+            yield _to_json(fields, number)
+    finally:
+        # Whoever opened the stream closes it.
+        lines.detach()
 
 
 def _to_json(fields: dict[str, Any], number: int) -> bytes:

@@ -34,9 +34,7 @@ def decode_comment(value: bytes) -> Comment:
         return _comments.decode(value)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
-    except UnicodeDecodeError as error:
-        raise InvalidRecord(Stage.DECODE, Reason.INVALID_UTF8, f"not UTF-8 at byte {error.start}") from None
-    except msgspec.DecodeError as error:
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise _malformed(value, str(error)) from None
     except RecursionError:
         raise InvalidRecord(Stage.DECODE, Reason.INVALID_JSON, "nested too deeply") from None
@@ -48,7 +46,7 @@ def encode(record: Decision | DeadLetter) -> bytes:
 
 
 def _malformed(value: bytes, message: str) -> InvalidRecord:
-    # The decoder reads bytes in one pass and may meet broken JSON before it meets the broken encoding behind it.
+    # The decoder counts bytes from the start of a string, and may meet broken JSON before the broken encoding behind it.
     try:
         value.decode()
     except UnicodeDecodeError as error:

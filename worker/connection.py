@@ -3,9 +3,6 @@
 import ssl
 from typing import Any
 
-import faust
-from faust.types.auth import CredentialsT
-
 from worker.errors import StartupError
 from worker.settings import Settings
 
@@ -31,8 +28,10 @@ def client_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def faust_credentials(settings: Settings) -> CredentialsT | None:
-    """The same for Faust, which has names of its own for it."""
+def faust_credentials(settings: Settings) -> Any:
+    """The same for Faust, which has names of its own for it: one of its credentials, or None."""
+    import faust  # noqa: PLC0415  takes a second, and most commands do without
+
     context = _ssl_context(settings)
     if settings.security_protocol.startswith("SASL"):
         username, password = _sasl(settings)

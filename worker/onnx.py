@@ -41,7 +41,7 @@ def model_folder(name: str) -> Path:
     """The folder of a shipped model, or of a path. Raises StartupError where there is none."""
     shipped = SHIPPED / name
     folder = shipped if shipped.is_dir() else Path(name)
-    missing = [file for file in ("model.onnx", "config.json") if not (folder / file).is_file()]
+    missing = [file for file in ("model.onnx", "config.json", "tokenizer.json") if not (folder / file).is_file()]
     if missing:
         raise StartupError(f"SCREENER_MODEL: {folder} has no {' and no '.join(missing)}")
     return folder
@@ -104,6 +104,9 @@ class OnnxClassifier:
             raise StartupError(
                 f"{folder}/model.onnx wants inputs that text does not have: {', '.join(sorted(unknown))}"
             )
+        outputs, last = self._session.get_outputs()[0].shape[-1], max(self._columns.values())
+        if isinstance(outputs, int) and last >= outputs:
+            raise StartupError(f"{folder}/model.onnx has {outputs} outputs, and config.json names output {last}")
 
     def encode(self, texts: Sequence[str]) -> list[list[Tokens]]:
         encoded = self._tokenizer(
@@ -121,7 +124,8 @@ class OnnxClassifier:
         return pieces
 
     def width(self, piece: Tokens) -> int:
-        return min(-(-len(piece) // _WIDTH_STEP) * _WIDTH_STEP, self._max_tokens)
+        # At least one step: without special tokens, a text of which nothing is left is an empty piece.
+        return min(max(1, -(-len(piece) // _WIDTH_STEP)) * _WIDTH_STEP, self._max_tokens)
 
     def score(self, pieces: Sequence[Tokens]) -> list[Scores]:
         width = self.width(max(pieces, key=len))
@@ -156,8 +160,10 @@ def _columns(config: Mapping[str, Any], label_map: Mapping[str, str] | None, fol
         raise StartupError(f"{folder}/config.json names no labels (id2label)")
     if label_map is not None and (wrong := sorted(set(label_map.values()) - set(LABELS))):
         raise StartupError(f"label map of {folder}: {', '.join(wrong)} is none of {', '.join(LABELS)}")
+    if wrong := [column for column in id2label if not column.isdecimal()]:
+        raise StartupError(f"{folder}/config.json: id2label: {', '.join(wrong)} is not the number of an output")
     names = _COMMON_NAMES | {label: label for label in LABELS} | dict(label_map or {})
-    columns = {names[name]: int(column) for column, name in id2label.items() if name in names}
+    columns = {names[name]: int(column) for column, name in id2label.items() if str(name) in names}
     if not columns:
         raise StartupError(
             f"{folder}: none of its labels ({', '.join(map(str, id2label.values()))}) is one of ours; "

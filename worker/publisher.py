@@ -50,10 +50,17 @@ class Publisher:
         compression: aiokafka's name for it, or None.
         timeout_s: how long to go on trying one call's messages.
         retried: told how many messages are sent again.
+        create_producer: aiokafka's producer, or a stand-in for it.
     """
 
     def __init__(
-        self, options: dict[str, Any], *, compression: str | None, timeout_s: float, retried: Callable[[int], None]
+        self,
+        options: dict[str, Any],
+        *,
+        compression: str | None,
+        timeout_s: float,
+        retried: Callable[[int], None],
+        create_producer: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
     ) -> None:
         self._options = options | {
             "acks": "all",
@@ -65,11 +72,12 @@ class Publisher:
         }
         self._timeout_s = timeout_s
         self._retried = retried
+        self._create_producer = create_producer
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
-        producer = AIOKafkaProducer(**self._options)
+        producer = self._create_producer(**self._options)
         try:
             await producer.start()
         except BaseException:

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     ssl_cert_file: Path | None = Field(None, description="Client certificate (PEM), for mutual TLS.")
     ssl_key_file: Path | None = Field(None, description="Key of the client certificate (PEM).")
     session_timeout_s: Seconds = Field(
-        30.0, description="After this long without a heartbeat the group gives the worker's partitions to others."
+        10.0, description="After this long without a heartbeat the group gives the worker's partitions to others."
     )
     rebalance_timeout_s: Seconds = Field(
         60.0, description="How long a rebalance waits for this worker to finish its work."

@@ -1,0 +1,292 @@
+"""Stand-ins for the world: a classifier that answers at once, a publisher that remembers, Kafka's side of an event.
+
+They keep the contracts of what they stand for (`tests/unit/test_classifier.py` holds the classifier to the same suite as the
+real one) and can be told to fail in every way that the real ones do.
+"""
+
+import asyncio
+import json
+import threading
+import zlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from worker.agents import Event, KafkaMessage
+from worker.classifier import LABELS, Scores, Tokens
+from worker.errors import FatalError, TransientError
+from worker.publisher import Message
+from worker.records import Model
+
+NOON: Final = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+"""When everything is decided that these tests decide."""
+
+WORDS: Final = {
+    "stupid": ("insult", 0.9),
+    "idiot": ("insult", 0.8),
+    "damn": ("profanity", 0.7),
+    "kill": ("threat", 0.95),
+    "thanks": ("kindness", 0.95),
+}
+"""What the fake classifier knows of language."""
+
+POISON: Final = "poison"
+"""A word that no fake classifier told of it can score."""
+
+_PIECE: Final = 256
+_OVERLAP: Final = 32
+_STEP: Final = 8
+_START, _END = 0x110000, 0x110001
+_PATIENCE_S: Final = 10.0
+
+
+def comment_value(text: str = "hello", comment_id: str = "c1", **fields: str) -> bytes:
+    """A comment as a producer writes it."""
+    return json.dumps({"comment_id": comment_id, "text": text, "created_at": "2026-11-24T11:59:00Z"} | fields).encode()
+
+
+class ManualClock:
+    """Monotonic seconds that pass when told to."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FakeClassifier:
+    """Scores by word: each known word gives its label's score; every other score is near zero and follows from the text.
+
+    A token is a character. Thread-safe.
+
+    Args:
+        poison: words that make any batch fail that holds them.
+        fail_in: where they do: `encode` or `score`.
+        transient: so many calls of `score` fail with TransientError before one succeeds.
+        labels: what it knows.
+    """
+
+    def __init__(
+        self,
+        *,
+        poison: Collection[str] = (POISON,),
+        fail_in: str = "score",
+        transient: int = 0,
+        labels: Sequence[str] = LABELS,
+        model: Model | None = None,
+    ) -> None:
+        self.model = model or Model("fake", "1", "f" * 64)
+        self.labels: Sequence[str] = labels
+        self.broken = False
+        """Nothing succeeds any more, not even the probe."""
+        self.open = threading.Event()
+        """Cleared: `score` waits; its thread is busy, as with a slow model."""
+        self.open.set()
+        self.batches: list[list[str]] = []
+        """The texts (of pieces) of each call of `score`, in order of the calls, those that failed too."""
+        self.encoded: list[list[str]] = []
+        """The texts of each call of `encode`, likewise."""
+        self._poison = poison
+        self._fail_in = fail_in
+        self._transient = transient
+        self._changed = threading.Condition()
+
+    @property
+    def scored(self) -> list[str]:
+        """Every text (of a piece) that it was asked to score, in order."""
+        return [text for batch in self.batches for text in batch]
+
+    def encode(self, texts: Sequence[str]) -> list[list[Tokens]]:
+        with self._changed:
+            self.encoded.append(list(texts))
+            self._changed.notify_all()
+        self._fail("encode", texts)
+        return [[(_START, *map(ord, piece), _END) for piece in _pieces(text)] for text in texts]
+
+    def width(self, piece: Tokens) -> int:
+        return -(-len(piece) // _STEP) * _STEP
+
+    def score(self, pieces: Sequence[Tokens]) -> list[Scores]:
+        texts = ["".join(map(chr, piece[1:-1])) for piece in pieces]
+        with self._changed:
+            self.batches.append(texts)
+            self._changed.notify_all()
+            failing = self._transient > 0
+            self._transient -= failing
+        if not self.open.wait(_PATIENCE_S):
+            raise AssertionError("nobody opened the classifier")
+        if failing:
+            raise TransientError("out of memory, for once")
+        self._fail("score", texts)
+        assert len({self.width(piece) for piece in pieces}) == 1, "pieces of different widths in one batch"
+        return [{label: scores[label] for label in self.labels} for scores in map(_score, texts)]
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Block until a call of another thread has made it so."""
+        with self._changed:
+            assert self._changed.wait_for(ready, _PATIENCE_S), "nobody called the classifier"
+
+    def _fail(self, where: str, texts: Sequence[str]) -> None:
+        # The text is in the message, as with many a library: it must not get any further.
+        if self.broken:
+            raise RuntimeError(f"broken; was asked for {texts}")
+        if where == self._fail_in:
+            for text in texts:
+                if any(word in text for word in self._poison):
+                    raise ValueError(f"cannot {where} {text}")
+
+
+def _pieces(text: str) -> list[str]:
+    """Windows that overlap; the last one ends with the text."""
+    starts = range(0, max(len(text) - _OVERLAP, 1), _PIECE - _OVERLAP)
+    return [text[start : start + _PIECE] for start in starts]
+
+
+def _score(text: str) -> dict[str, float]:
+    scores = {
+        label: round(zlib.crc32(f"{label} {text}".encode("utf-8", "surrogatepass")) / 2**32 / 20, 4) for label in LABELS
+    }
+    for word, (label, score) in WORDS.items():
+        if word in text:
+            scores[label] = score
+    return scores
+
+
+class RecordingPublisher:
+    """Remembers what it published; the broker of a test that goes well.
+
+    Args:
+        too_large: which messages the broker refuses for their size.
+    """
+
+    def __init__(self, too_large: Callable[[Message], bool] = lambda _: False) -> None:
+        self.open = asyncio.Event()
+        """Cleared: nothing is confirmed."""
+        self.open.set()
+        self.attempts: list[list[Message]] = []
+        """The messages of each call, when it began."""
+        self.published: list[Message] = []
+        """What was confirmed, in the order of confirmation."""
+        self._too_large = too_large
+        self._changed = asyncio.Event()
+
+    async def publish(self, messages: Sequence[Message]) -> list[int]:
+        self.attempts.append(list(messages))
+        self._changed.set()
+        await self.open.wait()
+        self.published += [message for message in messages if not self._too_large(message)]
+        self._changed.set()
+        return [at for at, message in enumerate(messages) if self._too_large(message)]
+
+    def on(self, topic: str) -> list[Message]:
+        """What was confirmed on one topic."""
+        return [message for message in self.published if message.topic == topic]
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Wait for a call, or for a confirmation, that makes it so."""
+        await _until(ready, self._changed)
+
+
+class FailingPublisher(RecordingPublisher):
+    """A broker that goes away: after some calls that go well none is confirmed any more."""
+
+    def __init__(self, after: int = 0) -> None:
+        super().__init__()
+        self._after = after
+
+    async def publish(self, messages: Sequence[Message]) -> list[int]:
+        if len(self.attempts) < self._after:
+            return await super().publish(messages)
+        self.attempts.append(list(messages))
+        raise FatalError(f"{len(messages)} records not confirmed")
+
+
+@dataclass(eq=False)
+class FakeMessage:
+    """A message as Faust's consumer hands it out."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+    key: bytes | None = None
+    timestamp: float | None = None
+    headers: Sequence[tuple[str, bytes | None]] | None = None
+    generation_id: int | None = 1
+
+
+@dataclass(eq=False)
+class FakeEvent:
+    """An event that tells its consumer when it is acked."""
+
+    message: KafkaMessage
+    consumer: "FakeConsumer"
+
+    def ack(self) -> bool:
+        self.consumer.note_ack(self.message)
+        return True
+
+
+@dataclass
+class FakeConsumer:
+    """What a partition's events see of Kafka: the group's generation, acks, and messages that Faust may forget."""
+
+    topic: str = "comments"
+    generation: int | None = 1
+    acked: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """Offsets in the order of their acks, by partition."""
+    released: list[tuple[int, int]] = field(default_factory=list)
+    """Partition and offset of messages that nobody will ack, in order."""
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def event(self, partition: int, offset: int, value: bytes | None) -> FakeEvent:
+        """An event of the present generation."""
+        message = FakeMessage(self.topic, partition, offset, value, generation_id=self.generation)
+        return FakeEvent(message, self)
+
+    def note_ack(self, message: KafkaMessage) -> None:
+        self.acked[message.partition].append(message.offset)
+        self._changed.set()
+
+    def release(self, message: KafkaMessage) -> None:
+        self.released.append((message.partition, message.offset))
+        self._changed.set()
+
+    @property
+    def settled(self) -> int:
+        """How many messages were acked or released."""
+        return sum(map(len, self.acked.values())) + len(self.released)
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Wait for an ack or a release that makes it so."""
+        await _until(ready, self._changed)
+
+
+class FakeStream:
+    """Yields events, as Faust's stream does once its automatic acks are off; events asked of it without that are an error."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._events = list(events)
+        self._acks_itself = True
+
+    def noack(self) -> "FakeStream":
+        self._acks_itself = False
+        return self
+
+    async def events(self) -> AsyncIterator[Event]:
+        assert not self._acks_itself, "Faust would ack what fails"
+        for event in self._events:
+            yield event
+
+
+async def _until(ready: Callable[[], bool], changed: asyncio.Event) -> None:
+    async with asyncio.timeout(_PATIENCE_S):
+        while not ready():
+            changed.clear()
+            await changed.wait()

@@ -1,0 +1,740 @@
+"""The Faust edge over fakes: one confirmed outcome for each event, then its ack, in offset order, whatever goes wrong."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.fakes import (
+    NOON,
+    POISON,
+    FailingPublisher,
+    FakeClassifier,
+    FakeConsumer,
+    FakeEvent,
+    FakeMessage,
+    FakeStream,
+    RecordingPublisher,
+    comment_value,
+)
+from worker.agents import KafkaMessage, Pipeline, Sink, Topics
+from worker.dead_letters import Limit
+from worker.errors import DeadLetterLimit, FatalError, ScreenerError
+from worker.metrics import Metrics
+from worker.policy_file import read_policy
+from worker.publisher import Message
+from worker.screening import Screener
+
+DECISIONS, DEAD_LETTERS = "decisions", "dead-letters"
+POLICY = read_policy(b"{id: test, version: 1, labels: {insult: {all: {hold: 0.5}}}}", "test.yaml")
+NO_LIMIT = Limit(in_a_row=10**6, ratio=1.0, window=10**6)
+FOREVER_S = 3600.0
+
+
+class Bench:
+    """A pipeline between fakes."""
+
+    def __init__(
+        self,
+        publisher: Sink | None = None,
+        *,
+        classifier: FakeClassifier | None = None,
+        consumer: FakeConsumer | None = None,
+        limit: Limit = NO_LIMIT,
+        max_window: int = 4,
+        batch_wait_s: float = 0.0,
+        max_in_flight: int = 1000,
+    ) -> None:
+        self.classifier = classifier or FakeClassifier()
+        self.consumer = consumer or FakeConsumer()
+        self.registry = CollectorRegistry()
+        self.pipeline = Pipeline(
+            Screener(
+                self.classifier,
+                POLICY,
+                observer=Metrics(),
+                max_batch_tokens=1024,
+                cache_entries=100,
+                now=lambda: NOON,
+            ),
+            publisher or RecordingPublisher(),
+            topics=Topics(DECISIONS, DEAD_LETTERS),
+            metrics=Metrics(self.registry),
+            limit=limit,
+            generation=lambda: self.consumer.generation,
+            release=self.consumer.release,
+            max_window=max_window,
+            batch_wait_s=batch_wait_s,
+            max_in_flight=max_in_flight,
+            worker="worker-1",
+            retry_pause_s=0.0,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run beside the body; an error of the pipeline's is the body's."""
+        running = asyncio.create_task(self.pipeline.run())
+        body = asyncio.current_task()
+        assert body is not None
+        running.add_done_callback(lambda done: None if done.cancelled() else body.cancel())
+        try:
+            yield
+        except asyncio.CancelledError:
+            await running
+            raise
+        finally:
+            self.classifier.open.set()
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ScreenerError):
+                await running
+            # No thread outlives the loop that it reports to.
+            await asyncio.to_thread(self.pipeline._executor.shutdown)
+
+    async def admit(self, *values: bytes | None, partition: int = 0, start: int = 0) -> None:
+        for offset, value in enumerate(values, start):
+            await self.pipeline.admit(self.consumer.event(partition, offset, value))
+
+    async def until_settled(self, count: int) -> None:
+        await self.consumer.until(lambda: self.consumer.settled >= count)
+
+    async def until_called(self, *, encode: int = 0, score: int = 0) -> None:
+        """Wait until the classifier was called so often; threads of the pipeline's do."""
+        calls = self.classifier
+        await asyncio.to_thread(calls.wait_until, lambda: len(calls.encoded) >= encode and len(calls.batches) >= score)
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+
+async def run_to_its_end(bench: Bench) -> None:
+    """Run a pipeline that is to end by itself."""
+    try:
+        async with asyncio.timeout(10):
+            await bench.pipeline.run()
+    finally:
+        await asyncio.to_thread(bench.pipeline._executor.shutdown)
+
+
+def values(*texts: str) -> list[bytes]:
+    return [comment_value(text, f"c{at}") for at, text in enumerate(texts)]
+
+
+def source(message: Message) -> tuple[int, int]:
+    """Partition and offset of the record that an outcome is of."""
+    if message.topic == DECISIONS:
+        written = json.loads(message.value)["source"]
+        return written["partition"], written["offset"]
+    headers = dict(message.headers)
+    return tuple(int(headers[f"screener-original-{name}"] or b"") for name in ("partition", "offset"))  # type: ignore[return-value]  # two of them
+
+
+# ---- one outcome, then the ack
+
+
+async def test_every_event_gets_one_outcome_and_is_then_acked_in_offset_order() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher)
+    async with bench.running():
+        await bench.admit(*values("hello", "stupid", "thanks", POISON, "bye"))
+        await bench.admit(b"no json", comment_value("hello", "p1"), partition=1, start=70)
+        await bench.until_settled(7)
+
+    assert sorted(map(source, publisher.published)) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 70), (1, 71)]
+    assert bench.consumer.acked == {0: [0, 1, 2, 3, 4], 1: [70, 71]}
+    assert sorted(map(source, publisher.on(DEAD_LETTERS))) == [(0, 3), (1, 70)]
+    assert (bench.pipeline.finished, bench.pipeline.in_flight) == (7, 0)
+
+
+async def test_the_agent_turns_off_automatic_acks_and_admits_every_event() -> None:
+    bench = Bench()
+    events = [bench.consumer.event(0, offset, comment_value()) for offset in range(9)]
+    async with bench.running():
+        await bench.pipeline.agent(FakeStream(events))
+        await bench.until_settled(9)
+
+    assert bench.consumer.acked == {0: list(range(9))}
+
+
+async def test_a_decision_is_written_under_the_comments_id() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher)
+    async with bench.running():
+        await bench.admit(comment_value("you are stupid", "c-7"), start=5)
+        await bench.until_settled(1)
+
+    (message,) = publisher.published
+    assert (message.topic, message.key, message.headers, message.timestamp_ms) == (DECISIONS, b"c-7", (), None)
+    decision = json.loads(message.value)
+    assert (decision["comment_id"], decision["action"]) == ("c-7", "hold")
+    assert decision["source"] == {"topic": "comments", "partition": 0, "offset": 5}
+
+
+async def test_a_dead_letter_keeps_key_value_timestamp_and_headers() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher)
+    headers = [("trace", b"\xff\x00"), ("empty", None), ("trace", b"again")]
+    message = FakeMessage("comments", 3, 9, b"\xff no json", b"\x00key", 1_795_000_000.123, headers)
+    async with bench.running():
+        await bench.pipeline.admit(FakeEvent(message, bench.consumer))
+        await bench.until_settled(1)
+
+    (letter,) = publisher.published
+    assert (letter.topic, letter.key, letter.value, letter.timestamp_ms) == (
+        DEAD_LETTERS,
+        b"\x00key",
+        b"\xff no json",
+        1_795_000_000_123,
+    )
+    assert list(letter.headers) == [
+        *headers,
+        ("screener-original-topic", b"comments"),
+        ("screener-original-partition", b"3"),
+        ("screener-original-offset", b"9"),
+        ("screener-original-timestamp", b"1795000000123"),
+        ("screener-stage", b"decode"),
+        ("screener-reason", b"invalid_utf8"),
+        ("screener-error-class", b"InvalidRecord"),
+        ("screener-error-message", b"not UTF-8 at byte 0"),
+        ("screener-attempts", b"1"),
+        ("screener-worker", b"worker-1"),
+        ("screener-model", b"fake/1/" + b"f" * 64),
+        ("screener-policy", f"test/1/{POLICY.version.sha256}".encode()),
+    ]
+
+
+async def test_a_tombstone_is_passed_over_counted_and_acked() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher)
+    async with bench.running():
+        await bench.admit(None, comment_value(), None)
+        await bench.until_settled(3)
+
+    assert [source(message) for message in publisher.published] == [(0, 1)]
+    assert bench.consumer.acked == {0: [0, 1, 2]}
+    assert bench.sample("screener_tombstones_total") == 2
+
+
+async def test_nothing_is_acked_before_it_is_confirmed() -> None:
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher)
+    async with bench.running():
+        await bench.admit(*values("a", "b"))
+        await publisher.until(lambda: len(publisher.attempts) > 0)
+        assert bench.consumer.acked == {}
+        assert bench.sample("screener_comments_total", action="allow") == 0
+        publisher.open.set()
+        await bench.until_settled(2)
+
+    assert bench.sample("screener_comments_total", action="allow") == 2
+
+
+class FirstCallIsSlow(RecordingPublisher):
+    """The first call waits until it is let go; the others overtake it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+
+    async def publish(self, messages: Sequence[Message]) -> list[int]:
+        is_first = not self.attempts
+        self.attempts.append(list(messages))
+        self._changed.set()
+        if is_first:
+            await self.let_go.wait()
+        self.published += messages
+        self._changed.set()
+        return []
+
+
+async def test_a_window_that_overtakes_another_is_acked_behind_it() -> None:
+    publisher = FirstCallIsSlow()
+    bench = Bench(publisher, max_window=2)
+    async with bench.running():
+        await bench.admit(*values("a", "b"))
+        await publisher.until(lambda: len(publisher.attempts) == 1)
+        await bench.admit(*values("c", "d"), start=2)
+        await bench.admit(*values("e", "f"), partition=1)
+        await publisher.until(lambda: len(publisher.published) == 4)
+        await bench.consumer.until(lambda: bench.consumer.acked[1] == [0, 1])
+        assert bench.consumer.acked[0] == []
+        assert bench.pipeline.positions() == {0: 0, 1: 2}
+        publisher.let_go.set()
+        await bench.until_settled(6)
+
+    assert bench.consumer.acked == {0: [0, 1, 2, 3], 1: [0, 1]}
+
+
+async def test_counters_tell_what_was_confirmed() -> None:
+    bench = Bench()
+    async with bench.running():
+        await bench.admit(*values("hello", "stupid"), b"{}", start=0)
+        await bench.until_settled(3)
+
+    assert bench.sample("screener_comments_total", action="allow") == 1
+    assert bench.sample("screener_comments_total", action="hold") == 1
+    assert bench.sample("screener_decisions_total", category="insult", age_band="unknown") == 1
+    assert bench.sample("screener_decisions_total", category="none", age_band="unknown") == 1
+    assert bench.sample("screener_dead_letters_total", reason="missing_field") == 1
+    assert bench.sample("screener_in_flight") == 0
+
+
+async def test_the_time_from_a_comments_timestamp_is_measured() -> None:
+    bench = Bench()
+    message = FakeMessage("comments", 0, 0, comment_value(), timestamp=1_000_000_000.0)
+    async with bench.running():
+        await bench.pipeline.admit(FakeEvent(message, bench.consumer))
+        await bench.until_settled(1)
+
+    assert bench.sample("screener_end_to_end_seconds_count") == 1
+    assert (bench.sample("screener_end_to_end_seconds_sum") or 0) > 1e8
+
+
+async def test_the_oldest_unfinished_record_is_known_by_its_timestamp() -> None:
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher)
+    async with bench.running():
+        for offset, timestamp in ((4, 50.0), (5, 60.0)):
+            message = FakeMessage("comments", 2, offset, comment_value(), timestamp=timestamp)
+            await bench.pipeline.admit(FakeEvent(message, bench.consumer))
+        assert bench.pipeline.oldest() == {2: 50.0}
+        publisher.open.set()
+        await bench.until_settled(2)
+
+    assert bench.pipeline.oldest() == {}
+    assert bench.pipeline.positions() == {2: 6}
+
+
+# ---- the world is wrong: the process ends, and nothing unfinished is acked
+
+
+async def test_what_cannot_be_published_is_not_acked_and_ends_the_process() -> None:
+    publisher = FailingPublisher(after=1)
+    bench = Bench(publisher, max_window=2)
+    await bench.admit(*values("a", "b", "c", "d"))
+
+    with pytest.raises(FatalError, match="2 records not confirmed"):
+        await run_to_its_end(bench)
+
+    assert bench.consumer.acked == {0: [0, 1]}
+
+
+async def test_so_does_a_broken_model() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher)
+    bench.classifier.broken = True
+    await bench.admit(*values("a", "b"))
+
+    with pytest.raises(FatalError, match="the model no longer answers"):
+        await run_to_its_end(bench)
+
+    assert (publisher.attempts, bench.consumer.acked) == ([], {})
+
+
+async def test_out_of_memory_is_tried_again() -> None:
+    bench = Bench(classifier=FakeClassifier(transient=4))
+    async with bench.running():
+        await bench.admit(comment_value())
+        await bench.until_settled(1)
+
+    assert bench.consumer.acked == {0: [0]}
+    assert len(bench.classifier.batches) == 5
+
+
+async def test_but_not_for_ever() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher, classifier=FakeClassifier(transient=5))
+    await bench.admit(comment_value())
+
+    with pytest.raises(FatalError, match="screening failed 5 times"):
+        await run_to_its_end(bench)
+
+    assert (publisher.attempts, bench.consumer.acked, len(bench.classifier.batches)) == ([], {}, 5)
+
+
+async def test_too_many_dead_letters_stop_it_before_any_of_that_window_is_written() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher, limit=Limit(in_a_row=3, ratio=1.0, window=100))
+    await bench.admit(comment_value(), b"{}", b"{}", b"{}")
+
+    with pytest.raises(DeadLetterLimit, match="3 dead letters in a row"):
+        await run_to_its_end(bench)
+
+    assert (publisher.attempts, bench.consumer.acked) == ([], {})
+
+
+async def test_tombstones_are_neither_dead_letters_nor_decisions_to_the_limit() -> None:
+    bench = Bench(limit=Limit(in_a_row=2, ratio=1.0, window=100))
+    await bench.admit(b"{}", None, b"{}")
+
+    with pytest.raises(DeadLetterLimit):
+        await run_to_its_end(bench)
+
+
+async def test_an_error_that_nobody_foresaw_ends_the_process_too() -> None:
+    class Odd(RecordingPublisher):
+        async def publish(self, messages: Sequence[Message]) -> list[int]:
+            raise ZeroDivisionError(len(messages))
+
+    bench = Bench(Odd())
+    await bench.admit(comment_value())
+
+    with pytest.raises(ZeroDivisionError):
+        await run_to_its_end(bench)
+
+    assert bench.consumer.acked == {}
+
+
+# ---- too large
+
+
+def on(topic: str) -> Callable[[Message], bool]:
+    return lambda message: message.topic == topic
+
+
+async def test_a_decision_that_is_too_large_becomes_a_dead_letter() -> None:
+    publisher = RecordingPublisher(too_large=lambda message: message.topic == DECISIONS and b"c1" in message.value)
+    bench = Bench(publisher)
+    async with bench.running():
+        await bench.admit(*values("a", "b", "c"))
+        await bench.until_settled(3)
+
+    assert [source(message) for message in publisher.on(DECISIONS)] == [(0, 0), (0, 2)]
+    (letter,) = publisher.on(DEAD_LETTERS)
+    headers = dict(letter.headers)
+    assert (source(letter), letter.value) == ((0, 1), comment_value("b", "c1"))
+    assert (headers["screener-stage"], headers["screener-reason"]) == (b"publish", b"decision_refused")
+    assert bench.consumer.acked == {0: [0, 1, 2]}
+    assert bench.sample("screener_dead_letters_total", reason="decision_refused") == 1
+    assert bench.sample("screener_comments_total", action="allow") == 2
+
+
+@pytest.mark.parametrize("refuses", [on(DEAD_LETTERS), lambda _: True], ids=["dead letters", "everything"])
+async def test_a_dead_letter_that_is_too_large_needs_a_person(refuses: Callable[[Message], bool]) -> None:
+    bench = Bench(RecordingPublisher(too_large=refuses))
+    await bench.admit(comment_value(), b"no json")
+
+    with pytest.raises(FatalError, match=r"comments/0/1 is too large for dead-letters: raise .* max.message.bytes"):
+        await run_to_its_end(bench)
+
+    assert bench.consumer.acked == {}
+
+
+async def test_so_does_one_made_of_a_decision_that_was() -> None:
+    bench = Bench(RecordingPublisher(too_large=lambda _: True))
+    await bench.admit(comment_value())
+
+    with pytest.raises(FatalError, match="comments/0/0 is too large for dead-letters"):
+        await run_to_its_end(bench)
+
+    assert bench.consumer.acked == {}
+
+
+# ---- rebalances and the end
+
+
+async def test_a_pause_lets_go_of_what_was_not_begun_and_finishes_what_was() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher, max_window=2)
+    bench.classifier.open.clear()
+    async with bench.running():
+        await bench.admit(*values("a", "b"))
+        await bench.until_called(score=1)
+        await bench.admit(*values("c", "d", "e", "f"), start=2)
+        await bench.admit(*values("g"), partition=1)
+        # One window in the model and one on its way there; a third is not taken.
+        await bench.until_called(encode=2)
+        bench.pipeline.pause()
+        await bench.admit(*values("h"), start=6)
+        assert bench.consumer.released == [(1, 0), (0, 5), (0, 4), (0, 6)]
+        bench.classifier.open.set()
+        await bench.until_settled(8)
+
+    assert bench.consumer.acked == {0: [0, 1, 2, 3]}
+    assert sorted(map(source, publisher.published)) == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    assert bench.pipeline.in_flight == 0
+
+
+async def test_nothing_is_acked_past_a_record_that_was_let_go() -> None:
+    bench = Bench(max_window=4)
+    await bench.admit(*values("a", "b", "c"))
+    bench.pipeline.pause()
+    bench.pipeline._accepting = True
+    async with bench.running():
+        await bench.admit(*values("a", "b"))
+        await bench.until_settled(5)
+
+    assert bench.consumer.released == [(0, 2), (0, 1), (0, 0)]
+    assert bench.consumer.acked == {0: [0, 1]}
+
+
+async def test_after_a_new_assignment_it_reads_on() -> None:
+    bench = Bench()
+    async with bench.running():
+        await bench.admit(*values("a", "b"), start=10)
+        await bench.until_settled(2)
+        bench.pipeline.pause()
+        bench.consumer.generation = 2
+        bench.pipeline.resume()
+        assert bench.pipeline.positions() == {}
+        await bench.admit(*values("a"), start=11)
+        await bench.until_settled(3)
+
+    assert bench.consumer.acked == {0: [10, 11, 11]}
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+async def test_what_a_rebalance_overtook_is_published_and_released_but_never_acked(generation: int) -> None:
+    """Even if the group's generation were the same: the assignment is another."""
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher)
+    async with bench.running():
+        await bench.admit(*values("a", "b"))
+        await publisher.until(lambda: bool(publisher.attempts))
+        bench.pipeline.pause()
+        bench.consumer.generation = generation
+        bench.pipeline.resume()
+        publisher.open.set()
+        await bench.until_settled(2)
+
+    assert bench.consumer.acked == {}
+    assert bench.consumer.released == [(0, 0), (0, 1)]
+    assert bench.sample("screener_stale_acks_total") == 2
+    assert bench.pipeline.in_flight == 0
+
+
+async def test_a_generation_that_ended_unnoticed_gets_no_acks_either() -> None:
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher)
+    async with bench.running():
+        await bench.admit(*values("a"))
+        await publisher.until(lambda: bool(publisher.attempts))
+        bench.consumer.generation = 2
+        publisher.open.set()
+        await bench.until_settled(1)
+
+    assert (bench.consumer.acked, bench.consumer.released) == ({}, [(0, 0)])
+
+
+async def test_an_event_that_waited_through_a_whole_rebalance_is_let_go() -> None:
+    """It will be read again, from the last commit; admitted, it would stand in the way of that."""
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher, max_in_flight=1)
+    async with bench.running():
+        await bench.admit(*values("a"))
+        waiting = asyncio.create_task(bench.admit(*values("b"), start=1))
+        await publisher.until(lambda: bool(publisher.attempts))
+        bench.consumer.generation = 2
+        bench.pipeline.resume()
+        publisher.open.set()
+        await waiting
+        await bench.admit(*values("a", "b"))
+        await bench.until_settled(4)
+
+    assert sorted(bench.consumer.released) == [(0, 0), (0, 1)]
+    assert bench.consumer.acked == {0: [0, 1]}
+
+
+# ---- windows and bounds
+
+
+async def test_full_windows_are_taken_at_once_and_the_rest_when_the_model_is_free() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher, max_window=3, batch_wait_s=FOREVER_S)
+    async with bench.running():
+        await bench.admit(*values("a", "b", "c", "d", "e", "f"))
+        await bench.until_settled(6)
+
+    assert [len(call) for call in publisher.attempts] == [3, 3]
+
+
+async def test_an_idle_worker_waits_for_others_to_share_the_batch() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher, max_window=3, batch_wait_s=FOREVER_S)
+    async with bench.running():
+        for offset, value in enumerate(values("a", "b", "c")):
+            await bench.admit(value, start=offset)
+            await asyncio.sleep(0)
+        await bench.until_settled(3)
+
+    assert [len(call) for call in publisher.attempts] == [3]
+
+
+async def test_but_no_longer_than_the_batch_wait() -> None:
+    bench = Bench(max_window=100, batch_wait_s=0.01)
+    async with bench.running():
+        await bench.admit(*values("a", "b"))
+        await bench.until_settled(2)
+
+    assert bench.consumer.acked == {0: [0, 1]}
+
+
+async def test_what_comes_while_the_model_is_busy_goes_together_when_it_is_free() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher, max_window=100)
+    bench.classifier.open.clear()
+    async with bench.running():
+        await bench.admit(*values("first"))
+        await bench.until_called(score=1)
+        await bench.admit(*values("a", "b", "c"), start=1)
+        bench.classifier.open.set()
+        await bench.until_settled(4)
+
+    assert [len(call) for call in publisher.attempts] == [1, 3]
+
+
+async def test_a_pause_while_waiting_for_a_fuller_window_leaves_nothing_to_take() -> None:
+    bench = Bench(max_window=3, batch_wait_s=0.01)
+    async with bench.running():
+        await bench.admit(*values("a"))
+        await asyncio.sleep(0)
+        bench.pipeline.pause()
+        bench.pipeline.resume()
+        await bench.admit(*values("a"))
+        await bench.until_settled(2)
+
+    assert (bench.consumer.released, bench.consumer.acked) == ([(0, 0)], {0: [0]})
+
+
+async def test_no_more_is_taken_in_than_may_be_in_flight() -> None:
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher, max_in_flight=3)
+    async with bench.running():
+        await bench.admit(*values("a", "b", "c"))
+        fourth = asyncio.create_task(bench.admit(*values("d"), start=3))
+        await publisher.until(lambda: bool(publisher.attempts))
+        assert not fourth.done()
+        assert bench.sample("screener_in_flight") == bench.pipeline.in_flight == 3
+        publisher.open.set()
+        async with asyncio.timeout(10):
+            await fourth
+        await bench.until_settled(4)
+
+    assert bench.consumer.acked == {0: [0, 1, 2, 3]}
+
+
+async def test_a_pause_frees_who_waits_to_be_taken_in() -> None:
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher, max_in_flight=1)
+    async with bench.running():
+        await bench.admit(*values("a"))
+        second = asyncio.create_task(bench.admit(*values("b"), start=1))
+        await publisher.until(lambda: bool(publisher.attempts))
+        bench.pipeline.pause()
+        async with asyncio.timeout(10):
+            await second
+        publisher.open.set()
+        await bench.until_settled(2)
+
+    assert (bench.consumer.acked, bench.consumer.released) == ({0: [0]}, [(0, 1)])
+
+
+# ---- any interleaving
+
+
+class UnevenPublisher(RecordingPublisher):
+    """Confirms each call after a random number of turns of the loop, so that windows finish in any order."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._random = random.Random(seed)
+
+    async def publish(self, messages: Sequence[Message]) -> list[int]:
+        for _ in range(self._random.choice([0, 0, 1, 5, 40])):
+            await asyncio.sleep(0)
+        return await super().publish(messages)
+
+
+class Log(FakeConsumer):
+    """Partitions with their commits, as the group keeps them, which checks every ack against what was confirmed."""
+
+    def __init__(self, partitions: dict[int, dict[int, bytes | None]], publisher: RecordingPublisher) -> None:
+        super().__init__()
+        self.partitions = partitions
+        self.committed = dict.fromkeys(partitions, 0)
+        """How many records of each partition are finished."""
+        self._publisher = publisher
+
+    def note_ack(self, message: KafkaMessage) -> None:
+        offsets = list(self.partitions[message.partition])
+        assert message.offset == offsets[self.committed[message.partition]], "acked out of order"
+        assert message.generation_id == self.generation, "acked for an assignment that is over"
+        confirmed = {source(written) for written in self._publisher.published}
+        assert message.value is None or (message.partition, message.offset) in confirmed, "acked before confirmed"
+        self.committed[message.partition] += 1
+        super().note_ack(message)
+
+    @property
+    def done(self) -> bool:
+        return all(self.committed[partition] == len(records) for partition, records in self.partitions.items())
+
+
+def random_value(rng: random.Random, name: str) -> bytes | None:
+    return rng.choice(
+        [
+            None,
+            b"no json",
+            comment_value(POISON, name),
+            *[comment_value(rng.choice(["stupid", "thanks", "hello"]) + f" {rng.randrange(9)}", name)] * 7,
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_whatever_the_interleaving_nothing_is_lost_and_no_ack_comes_early(seed: int) -> None:
+    rng = random.Random(seed)
+    partitions: dict[int, dict[int, bytes | None]] = {}
+    for partition in range(rng.randint(1, 4)):
+        offsets = sorted(rng.sample(range(200), rng.randint(1, 60)))
+        partitions[partition] = {offset: random_value(rng, f"{partition}-{offset}") for offset in offsets}
+    publisher = UnevenPublisher(seed)
+    log = Log(partitions, publisher)
+    bench = Bench(
+        publisher,
+        consumer=log,
+        max_window=rng.randint(1, 9),
+        batch_wait_s=rng.choice([0.0, 0.001]),
+        max_in_flight=rng.randint(1, 40),
+    )
+    async with bench.running():
+        for rebalances_left in reversed(range(rng.randint(1, 4))):
+            await read_on(bench, log, rng, to_the_end=not rebalances_left)
+            if rebalances_left:
+                bench.pipeline.pause()
+                for _ in range(rng.randint(0, 20)):
+                    await asyncio.sleep(0)
+                log.generation = (log.generation or 0) + 1
+                bench.pipeline.resume()
+        await log.until(lambda: log.done)
+
+    outcomes: dict[tuple[int, int], set[tuple[str, bytes]]] = {}
+    for message in publisher.published:
+        outcomes.setdefault(source(message), set()).add((message.topic, message.value))
+    expected = {(p, o) for p, records in partitions.items() for o, value in records.items() if value is not None}
+    assert outcomes.keys() == expected
+    assert all(len(same) == 1 for same in outcomes.values()), "a repeat differs"
+
+
+async def read_on(bench: Bench, log: Log, rng: random.Random, *, to_the_end: bool) -> None:
+    """Hand out records from the commits on, partitions mixed, to the end or to somewhere before it."""
+    waiting: list[list[Any]] = [
+        [(partition, offset, value) for offset, value in list(records.items())[log.committed[partition] :]]
+        for partition, records in log.partitions.items()
+    ]
+    left = sum(map(len, waiting))
+    for _ in range(left if to_the_end else rng.randint(0, left)):
+        partition, offset, value = rng.choice([records for records in waiting if records]).pop(0)
+        await bench.pipeline.admit(log.event(partition, offset, value))
+        if rng.random() < 0.2:
+            await asyncio.sleep(0)

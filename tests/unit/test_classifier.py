@@ -1,0 +1,204 @@
+"""What a classifier promises: one suite, which the fake of the other tests and the shipped model both pass."""
+
+import random
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+
+from tests.fakes import FakeClassifier
+from worker.batching import cut
+from worker.classifier import HARM_LABELS, KIND_LABELS, LABELS, Classifier, Scores, Tokens, combine
+from worker.onnx import OnnxClassifier, model_folder
+
+KIND = "you did so well, thanks a lot, I am proud of you"
+CRUEL = "you are a stupid idiot, I will kill you"
+CALM = "the train leaves at nine and arrives at ten. "
+WORDS = (
+    "you",
+    "are",
+    "kind",
+    "stupid",
+    "idiot",
+    "thanks",
+    "so",
+    "weather",
+    "train",
+    "kill",
+    "never",
+    "7",
+    "🦊",
+    "été",
+    "!",
+)
+
+
+@pytest.fixture(scope="session")
+def shipped() -> OnnxClassifier:
+    return OnnxClassifier(model_folder("default"), threads=2)
+
+
+@pytest.fixture(params=["fake", "shipped"])
+def classifier(request: pytest.FixtureRequest, shipped: OnnxClassifier) -> Classifier:
+    return shipped if request.param == "shipped" else FakeClassifier()
+
+
+def score(classifier: Classifier, texts: Sequence[str], max_tokens: int = 4096) -> list[Scores]:
+    """Scores of whole texts, batched as the worker does it."""
+    pieces = [(text, piece) for text, pieces in enumerate(classifier.encode(texts)) for piece in pieces]
+    of_text: list[list[Scores]] = [[] for _ in texts]
+    for batch in cut([classifier.width(piece) for _, piece in pieces], max_tokens):
+        for at, scores in zip(batch, classifier.score([pieces[at][1] for at in batch]), strict=True):
+            of_text[pieces[at][0]].append(scores)
+    return [combine(scores) for scores in of_text]
+
+
+def random_texts(seed: int, count: int) -> list[str]:
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(1, 40))) for _ in range(count)]
+
+
+def test_it_says_what_it_is(classifier: Classifier) -> None:
+    assert classifier.model.name
+    assert classifier.model.version
+    assert len(bytes.fromhex(classifier.model.sha256)) == 32
+
+
+def test_its_labels_are_some_of_ours_in_our_order(classifier: Classifier) -> None:
+    assert [label for label in LABELS if label in classifier.labels] == list(classifier.labels) != []
+
+
+def test_every_text_gets_a_score_from_0_to_1_for_every_label(classifier: Classifier) -> None:
+    for scores in score(classifier, [KIND, CRUEL, CALM, *random_texts(1, 20)]):
+        assert list(scores) == list(classifier.labels)
+        assert all(type(value) is float and 0 <= value <= 1 for value in scores.values())
+
+
+def test_it_knows_cruel_from_kind(classifier: Classifier) -> None:
+    kind, cruel = score(classifier, [KIND, CRUEL])
+
+    assert cruel["insult"] > 0.5 > kind["insult"]
+    assert kind["kindness"] > 0.5 > cruel["kindness"]
+
+
+def test_scores_come_in_the_order_of_the_texts(classifier: Classifier) -> None:
+    texts = random_texts(2, 30)
+
+    assert score(classifier, texts[::-1]) == score(classifier, texts)[::-1]
+
+
+def test_a_text_scores_the_same_to_the_last_bit_alone_and_in_any_company(classifier: Classifier) -> None:
+    texts = list(dict.fromkeys([KIND, CRUEL, CALM, "a", *random_texts(3, 40)]))
+    alone = {text: score(classifier, [text])[0] for text in texts}
+    rng = random.Random(4)
+
+    for max_tokens in (8, 100, 1000, 10**6):
+        company = rng.choices(texts, k=2 * len(texts))
+        assert score(classifier, company, max_tokens) == [alone[text] for text in company]
+
+
+def test_and_the_same_every_time(classifier: Classifier) -> None:
+    texts = random_texts(5, 10)
+
+    assert score(classifier, texts) == score(classifier, texts)
+
+
+def test_and_the_same_from_two_threads_at_once(classifier: Classifier) -> None:
+    texts = random_texts(6, 40)
+    expected = score(classifier, texts)
+    found: dict[int, list[Scores]] = {}
+
+    def work(thread: int) -> None:
+        for start in range(0, len(texts), 5):
+            found.setdefault(thread, []).extend(score(classifier, texts[start : start + 5]))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == {0: expected, 1: expected}
+
+
+def test_a_width_is_at_least_the_piece_and_grows_in_steps(classifier: Classifier) -> None:
+    pieces = [pieces[0] for pieces in classifier.encode([CALM[:length] for length in range(1, len(CALM))])]
+
+    assert all(classifier.width(piece) >= len(piece) for piece in pieces)
+    assert len({classifier.width(piece) for piece in pieces}) < len({len(piece) for piece in pieces})
+
+
+def test_a_short_text_is_one_piece(classifier: Classifier) -> None:
+    assert [len(pieces) for pieces in classifier.encode([KIND, "a", CALM])] == [1, 1, 1]
+
+
+def overlap(before: Tokens, after: Tokens) -> int:
+    """How many tokens the end of one piece shares with the beginning of the next, marks at both ends left out."""
+    end, beginning = list(before[1:-1]), list(after[1:-1])
+    return max(size for size in range(len(beginning) + 1) if size == 0 or end[-size:] == beginning[:size])
+
+
+def test_a_long_text_becomes_pieces_of_one_width_that_overlap(classifier: Classifier) -> None:
+    (pieces,) = classifier.encode([" ".join(random_texts(7, 60))])
+
+    assert len(pieces) > 2
+    assert len({classifier.width(piece) for piece in pieces[:-1]}) == 1
+    assert all(overlap(before, after) >= 32 for before, after in pairwise(pieces))
+
+
+@pytest.mark.parametrize("before", [0, 3000, 9000])
+def test_nothing_hides_behind_a_long_preface(classifier: Classifier, before: int) -> None:
+    preface = (CALM * 300)[:before]
+    text = f"{preface} {CRUEL}. {CALM * 5}"
+
+    calm, cruel = score(classifier, [preface + CALM * 5, text])
+
+    assert calm["insult"] < 0.3
+    assert cruel["insult"] > 0.5
+
+
+def test_a_text_of_which_nothing_is_left_is_scored(classifier: Classifier) -> None:
+    (scores,) = score(classifier, [""])
+
+    assert list(scores) == list(classifier.labels)
+    assert max(scores[label] for label in HARM_LABELS) < 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 10_000,
+        "🦊" * 10_000,
+        "a " * 5_000,
+        "\u0301" * 10_000,
+        "界" * 10_000,
+        " " * 10_000,
+        "\0" * 100,
+        "</s>[SEP][MASK]",
+    ],
+    ids=["word", "emoji", "letters", "marks", "ideographs", "spaces", "nul", "special tokens"],
+)
+def test_any_text_up_to_the_limit_is_scored(classifier: Classifier, text: str) -> None:
+    (scores,) = score(classifier, [text])
+
+    assert list(scores) == list(classifier.labels)
+
+
+# ---- combine
+
+
+def test_one_piece_is_the_text() -> None:
+    assert combine([{"insult": 0.3, "kindness": 0.2}]) == {"insult": 0.3, "kindness": 0.2}
+
+
+def test_harm_anywhere_is_harm_and_kindness_has_to_hold_on_average() -> None:
+    pieces = [{"insult": 0.25, "kindness": 0.75}, {"insult": 0.5, "kindness": 0.25}, {"insult": 0.0, "kindness": 0.5}]
+
+    assert combine(pieces) == {"insult": 0.5, "kindness": 0.5}
+
+
+def test_every_label_is_one_or_the_other() -> None:
+    pieces = [dict.fromkeys(LABELS, 0.0), dict.fromkeys(LABELS, 1.0)]
+
+    assert combine(pieces) == dict.fromkeys(HARM_LABELS, 1.0) | dict.fromkeys(KIND_LABELS, 0.5)

@@ -1,0 +1,165 @@
+"""Dead letters on Kafka, and the limit that keeps a bad deploy from draining a topic into them."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.strategies import dead_letters as drawn_letters
+from worker.dead_letters import Headers, Limit, headers
+from worker.errors import DeadLetterLimit, Reason, Stage
+from worker.records import DeadLetter, Model, PolicyVersion, Source
+
+BAD = Reason.INVALID_JSON
+OFF = 10**6
+
+
+def letter(**changes: Any) -> DeadLetter:
+    fields: dict[str, Any] = {
+        "stage": Stage.CLASSIFY,
+        "reason": Reason.UNCLASSIFIABLE,
+        "error_class": "ValueError",
+        "error_message": "the model cannot score this text",
+        "attempts": 1,
+        "worker": "worker-1",
+        "model": Model("default", "0.1.0", "a" * 64),
+        "policy": PolicyVersion("strict", "3", "b" * 64),
+        "source": Source("comments", 2, 41),
+        "timestamp_ms": 1_795_000_000_123,
+        "key": b"key",
+        "value": b"value",
+        "headers": [],
+    }
+    return DeadLetter(**fields | changes)
+
+
+def test_the_headers() -> None:
+    assert headers(letter()) == [
+        ("screener-original-topic", b"comments"),
+        ("screener-original-partition", b"2"),
+        ("screener-original-offset", b"41"),
+        ("screener-original-timestamp", b"1795000000123"),
+        ("screener-stage", b"classify"),
+        ("screener-reason", b"unclassifiable"),
+        ("screener-error-class", b"ValueError"),
+        ("screener-error-message", b"the model cannot score this text"),
+        ("screener-attempts", b"1"),
+        ("screener-worker", b"worker-1"),
+        ("screener-model", b"default/0.1.0/" + b"a" * 64),
+        ("screener-policy", b"strict/3/" + b"b" * 64),
+    ]
+
+
+def test_what_is_not_known_is_empty() -> None:
+    added = dict(headers(letter(source=None, timestamp_ms=None)))
+
+    assert [added[f"screener-original-{name}"] for name in ("topic", "partition", "offset", "timestamp")] == [b""] * 4
+
+
+def test_the_records_own_headers_stand_first_repeated_names_and_all() -> None:
+    own: Headers = [("b", b"\xff"), ("a", None), ("b", b""), ("screener-stage", b"from an earlier life")]
+
+    assert headers(letter(headers=own))[:4] == own
+    assert len(headers(letter(headers=own))) == 4 + 12
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn_letters())
+def test_no_header_of_the_record_is_touched_and_the_letter_neither(drawn: DeadLetter) -> None:
+    own = list(drawn.headers)
+
+    assert headers(drawn)[: len(own)] == own
+    assert drawn.headers == own
+
+
+# ---- the limit
+
+
+def test_too_many_in_a_row() -> None:
+    limit = Limit(in_a_row=3, ratio=1.0, window=OFF)
+    limit.note([BAD, BAD])
+
+    with pytest.raises(DeadLetterLimit) as stopped:
+        limit.note([Reason.INVALID_TEXT])
+    assert str(stopped.value) == (
+        "3 dead letters in a row (SCREENER_DEAD_LETTERS_IN_A_ROW), the last for invalid_text: "
+        "look at what the producers send before starting again"
+    )
+
+
+def test_a_decision_between_them_starts_the_count_anew() -> None:
+    limit = Limit(in_a_row=3, ratio=1.0, window=OFF)
+
+    for _ in range(100):
+        limit.note([BAD, BAD, None])
+
+
+def test_too_large_a_share_of_a_full_window() -> None:
+    limit = Limit(in_a_row=OFF, ratio=0.5, window=4)
+    limit.note([BAD, BAD, None])
+
+    with pytest.raises(DeadLetterLimit) as stopped:
+        limit.note([BAD])
+    assert str(stopped.value) == (
+        "3 of the last 4 records are dead letters (SCREENER_DEAD_LETTERS_RATIO 0.5): "
+        "look at what the producers send before starting again"
+    )
+
+
+def test_a_share_is_only_taken_once_there_were_as_many_records() -> None:
+    Limit(in_a_row=OFF, ratio=0.5, window=4).note([BAD, BAD, BAD])
+
+
+def test_exactly_the_share_is_allowed() -> None:
+    Limit(in_a_row=OFF, ratio=0.5, window=4).note([BAD, None, BAD, None, BAD, None])
+
+
+def test_what_left_the_window_no_longer_counts() -> None:
+    limit = Limit(in_a_row=OFF, ratio=0.5, window=4)
+    limit.note([BAD, BAD, None, None])
+    limit.note([None, None, BAD, BAD, None, None, BAD])
+
+    with pytest.raises(DeadLetterLimit):
+        limit.note([BAD, BAD])
+
+
+def test_a_ratio_of_one_never_stops() -> None:
+    Limit(in_a_row=OFF, ratio=1.0, window=4).note([BAD] * 1000)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from([None, None, BAD]), max_size=6), max_size=20),
+    st.integers(1, 6),
+    st.sampled_from([0.25, 0.5, 0.75, 1.0]),
+    st.integers(1, 9),
+)
+def test_it_stops_exactly_where_counting_from_the_start_says(
+    windows: list[list[Reason | None]], in_a_row: int, ratio: float, window: int
+) -> None:
+    limit = Limit(in_a_row, ratio, window)
+    dead: list[bool] = []
+
+    for reasons in windows:
+        stops = False
+        for reason in reasons:
+            dead.append(reason is not None)
+            last = dead[-window:]
+            stops |= dead[-in_a_row:] == [True] * in_a_row
+            stops |= len(last) == window and sum(last) > ratio * window
+            if stops:
+                break
+        if stops:
+            with pytest.raises(DeadLetterLimit):
+                limit.note(reasons)
+            return
+        limit.note(reasons)
+
+
+def test_a_limit_message_is_one_line() -> None:
+    with pytest.raises(DeadLetterLimit) as stopped:
+        Limit(in_a_row=1, ratio=1.0, window=1).note([BAD])
+
+    assert not re.search(r"\n", str(stopped.value))

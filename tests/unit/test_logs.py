@@ -1,0 +1,53 @@
+"""Logs: one JSON object a line where nobody is looking, ours and those of the libraries alike."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+PROGRAM = """
+import logging, sys, structlog
+from worker.logs import configure_logs
+
+configure_logs(sys.argv[1])
+structlog.get_logger("worker").debug("detail")
+structlog.get_logger("worker").info("window finished", records=3)
+logging.getLogger("aiokafka.consumer").info("heartbeat")
+logging.getLogger("aiokafka.consumer").warning("gone: %s", "broker")
+try:
+    1 / 0
+except ZeroDivisionError:
+    structlog.get_logger("worker").exception("failed")
+"""
+
+
+def logged(level: str) -> list[dict[str, Any]]:
+    """What a program logs in a process of its own, because logging is global."""
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, level], capture_output=True, text=True, check=True)
+    assert ended.stdout == ""
+    return [json.loads(line) for line in ended.stderr.splitlines()]
+
+
+def test_one_json_object_a_line() -> None:
+    first, second, third = logged("info")
+
+    assert first.pop("timestamp").endswith("Z")
+    assert first == {"event": "window finished", "records": 3, "level": "info", "logger": "worker"}
+    assert (second["event"], second["level"], second["logger"]) == ("gone: broker", "warning", "aiokafka.consumer")
+    assert third["event"] == "failed"
+    assert "ZeroDivisionError" in third["exception"]
+
+
+@pytest.mark.parametrize(
+    ("level", "events"),
+    [
+        ("debug", ["detail", "window finished", "heartbeat", "gone: broker", "failed"]),
+        ("info", ["window finished", "gone: broker", "failed"]),
+        ("warning", ["gone: broker", "failed"]),
+        ("error", ["failed"]),
+    ],
+)
+def test_the_level_holds_for_us_and_the_libraries_are_quieter(level: str, events: list[str]) -> None:
+    assert [line["event"] for line in logged(level)] == events

@@ -1,0 +1,352 @@
+"""The ONNX classifier with models of other people's making: what drops in, and the one clear line for what does not.
+
+The models are bags of words: a table gives each word a row of logits, and a text's logits are their sum.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from worker.classifier import LABELS
+from worker.errors import FatalError, StartupError
+from worker.metrics import Metrics
+from worker.onnx import MAX_PIECE_TOKENS, OnnxClassifier, model_folder, read_label_map
+from worker.policy_file import load_policy
+from worker.screening import Screener
+
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "idiot", "lovely", "hello")
+PUBLIC = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
+"""The labels of most public checkpoints, those of the Wikipedia data set."""
+
+Row = Sequence[float]
+
+
+def write_model(
+    folder: Path,
+    labels: Sequence[str] = ("insult", "kindness"),
+    rows: Mapping[str, Row] | None = None,
+    *,
+    inputs: Sequence[str] = ("input_ids", "attention_mask"),
+    config: Mapping[str, Any] | None = None,
+    special_tokens: bool = True,
+) -> Path:
+    """A folder that `OnnxClassifier` reads: `rows` gives words their logits; all others have none."""
+    folder.mkdir(exist_ok=True)
+    table = [(rows or {}).get(word, (0.0,) * len(labels)) for word in WORDS]
+    onnx.save(_graph(table, inputs), folder / "model.onnx")
+    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="[UNK]"))  # noqa: S106  a token of text
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    if special_tokens:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            "[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]"},
+    )
+    write_json(
+        folder / "config.json", {"id2label": {str(at): label for at, label in enumerate(labels)}} | dict(config or {})
+    )
+    return folder
+
+
+def _graph(table: Sequence[Row], inputs: Sequence[str]) -> onnx.ModelProto:
+    """Gather the rows of the tokens, leave out what is masked, sum."""
+    columns = len(table[0])
+    constants = [
+        helper.make_tensor("table", TensorProto.FLOAT, (len(table), columns), [x for row in table for x in row]),
+        helper.make_tensor("tokens", TensorProto.INT64, (1,), [1]),
+        helper.make_tensor("last", TensorProto.INT64, (1,), [2]),
+    ]
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
+        helper.make_node("Mul", ["rows", "column"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "tokens"], ["logits"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "words",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "width"]) for name in inputs],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", columns])],
+        constants,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def scores(classifier: OnnxClassifier, text: str) -> dict[str, float]:
+    (pieces,) = classifier.encode([text])
+    (found,) = classifier.score(pieces)
+    return dict(found)
+
+
+def refusal(folder: Path, **options: Any) -> str:
+    """The one line of the refusal to start."""
+    with pytest.raises(StartupError) as refused:
+        OnnxClassifier(folder, **options)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+# ---- models that drop in
+
+
+def test_a_public_checkpoint_drops_in(tmp_path: Path) -> None:
+    rows = {"[CLS]": (-4.0,) * 6, "idiot": (8.0, 0.0, 2.0, 0.0, 6.0, 0.0)}
+    classifier = OnnxClassifier(write_model(tmp_path / "toxic-bert", PUBLIC, rows))
+
+    assert classifier.labels == ("toxicity", "severe_toxicity", "identity_attack", "insult", "profanity", "threat")
+    assert scores(classifier, "hello idiot") == {
+        "toxicity": 0.982,
+        "severe_toxicity": 0.018,
+        "identity_attack": 0.018,
+        "insult": 0.8808,
+        "profanity": 0.1192,
+        "threat": 0.018,
+    }
+    assert (classifier.model.name, classifier.model.version) == ("toxic-bert", "0")
+
+
+def test_labels_named_like_ours_need_no_map_and_others_are_left_out(tmp_path: Path) -> None:
+    classifier = OnnxClassifier(write_model(tmp_path, ("spam", "kindness", "self_harm"), {"lovely": (9, 2, -2)}))
+
+    assert classifier.labels == ("self_harm", "kindness")
+    assert scores(classifier, "lovely") == {"self_harm": 0.1192, "kindness": 0.8808}
+
+
+def test_the_folders_label_map_is_read(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, ("LABEL_0", "nice"), {"lovely": (-2, 2)})
+    write_json(folder / "labels.json", {"LABEL_0": "toxicity", "nice": "kindness"})
+
+    assert scores(OnnxClassifier(folder), "lovely") == {"toxicity": 0.1192, "kindness": 0.8808}
+
+
+def test_the_map_in_the_settings_goes_before_the_folders(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, ("LABEL_0", "LABEL_1"))
+    write_json(folder / "labels.json", {"LABEL_0": "toxicity"})
+
+    assert OnnxClassifier(folder, label_map={"LABEL_1": "threat"}).labels == ("threat",)
+
+
+def test_a_map_can_take_a_common_name_elsewhere(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, ("toxic",))
+
+    assert OnnxClassifier(folder, label_map={"toxic": "insult"}).labels == ("insult",)
+
+
+def test_exactly_one_true_label_is_a_softmax(tmp_path: Path) -> None:
+    folder = write_model(
+        tmp_path, ("insult", "kindness"), {"lovely": (0, 2)}, config={"problem_type": "single_label_classification"}
+    )
+
+    assert scores(OnnxClassifier(folder), "lovely") == {"insult": 0.1192, "kindness": 0.8808}
+
+
+def test_a_lone_output_is_a_sigmoid(tmp_path: Path) -> None:
+    classifier = OnnxClassifier(write_model(tmp_path, ("toxic",), {"idiot": (2,)}))
+
+    assert scores(classifier, "idiot") == {"toxicity": 0.8808}
+
+
+def test_logits_of_any_size_are_probabilities(tmp_path: Path) -> None:
+    classifier = OnnxClassifier(write_model(tmp_path, rows={"idiot": (1000, -1000)}))
+
+    assert scores(classifier, "idiot") == {"insult": 1.0, "kindness": 0.0}
+
+
+def test_segments_are_given_where_they_are_asked_for(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, rows={"idiot": (2, -2)}, inputs=("input_ids", "attention_mask", "token_type_ids"))
+
+    assert scores(OnnxClassifier(folder), "idiot") == {"insult": 0.8808, "kindness": 0.1192}
+
+
+def test_padding_counts_for_nothing(tmp_path: Path) -> None:
+    classifier = OnnxClassifier(write_model(tmp_path, rows={"[PAD]": (50, 50), "idiot": (2, -2)}))
+
+    assert classifier.width(classifier.encode(["idiot"])[0][0]) == 8
+    assert scores(classifier, "idiot") == {"insult": 0.8808, "kindness": 0.1192}
+
+
+def test_a_tokenizer_without_special_tokens_makes_an_empty_piece_of_an_empty_text(tmp_path: Path) -> None:
+    classifier = OnnxClassifier(write_model(tmp_path, special_tokens=False))
+
+    assert classifier.encode([""]) == [[[]]]
+    assert classifier.width([]) == 8
+    assert scores(classifier, "") == {"insult": 0.5, "kindness": 0.5}
+
+
+@pytest.mark.parametrize(("positions", "longest"), [(128, 128), (256, 256), (512, MAX_PIECE_TOKENS)])
+def test_pieces_are_no_longer_than_the_model_can_read(tmp_path: Path, positions: int, longest: int) -> None:
+    classifier = OnnxClassifier(write_model(tmp_path, config={"max_position_embeddings": positions}))
+    (pieces,) = classifier.encode(["hello " * 1000])
+
+    assert {len(piece) for piece in pieces[:-1]} == {longest}
+    assert {classifier.width(piece) for piece in pieces[:-1]} == {longest}
+
+
+def test_name_and_version_stand_in_the_config(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, config={"screener": {"name": "mine", "version": "2.1"}})
+
+    model = OnnxClassifier(folder).model
+    assert (model.name, model.version) == ("mine", "2.1")
+
+
+# ---- the hash
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_the_hash_changes_with_every_file_that_scores_follow_from(tmp_path: Path, file: str) -> None:
+    folder = write_model(tmp_path)
+    before = OnnxClassifier(folder).model.sha256
+
+    if file == "model.onnx":
+        write_model(tmp_path, rows={"idiot": (1, 0)})
+    else:
+        (folder / file).write_text((folder / file).read_text("utf-8") + "\n", "utf-8")
+
+    assert OnnxClassifier(folder).model.sha256 != before
+
+
+def test_the_hash_changes_with_the_label_map_and_with_nothing_else(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    before = OnnxClassifier(folder).model.sha256
+    (folder / "MODEL_CARD.md").write_text("words", "utf-8")
+
+    assert OnnxClassifier(folder, threads=1).model.sha256 == before
+    mapped = {"insult": "threat"}, {"insult": "profanity"}
+    assert len({before, *(OnnxClassifier(folder, label_map=names).model.sha256 for names in mapped)}) == 3
+
+
+def test_the_hash_is_the_same_wherever_the_folder_lies(tmp_path: Path) -> None:
+    hashes = {OnnxClassifier(write_model(tmp_path / name)).model.sha256 for name in ("a", "b")}
+
+    assert len(hashes) == 1
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize("missing", ["model.onnx", "config.json", "tokenizer.json"])
+def test_a_folder_without_one_of_its_files(tmp_path: Path, missing: str) -> None:
+    folder = write_model(tmp_path)
+    (folder / missing).unlink()
+
+    with pytest.raises(StartupError, match=f"^SCREENER_MODEL: {folder} has no {missing}$"):
+        model_folder(str(folder))
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(
+        StartupError, match=r"^SCREENER_MODEL: .*/nowhere has no model.onnx and no config.json and no tokenizer.json$"
+    ):
+        model_folder(str(tmp_path / "nowhere"))
+
+
+def test_a_shipped_model_goes_by_its_name() -> None:
+    assert model_folder("default").parts[-3:] == ("worker", "models", "default")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{broken", "config.json: Expecting property name"),
+        ("[]", "config.json: not a JSON object"),
+        ("\udcff", "config.json: 'utf-8' codec can't decode"),
+        ("{}", "config.json names no labels (id2label)"),
+        ('{"id2label": {}}', "config.json names no labels (id2label)"),
+        ('{"id2label": ["insult"]}', "config.json names no labels (id2label)"),
+        (
+            '{"id2label": {"0": "spam", "1": "ham"}}',
+            "none of its labels (spam, ham) is one of ours; map them in labels.json",
+        ),
+        ('{"id2label": {"zero": "insult"}}', "config.json: id2label: zero is not the number of an output"),
+        ('{"id2label": {"-1": "insult"}}', "config.json: id2label: -1 is not the number of an output"),
+        ('{"id2label": {"0": ["insult"]}}', "none of its labels (['insult']) is one of ours"),
+        ('{"id2label": {"0": "insult", "2": "threat"}}', "has 2 outputs, and config.json names output 2"),
+    ],
+)
+def test_a_config_that_is_wrong(tmp_path: Path, config: str, message: str) -> None:
+    folder = write_model(tmp_path)
+    (folder / "config.json").write_text(config, "utf-8", "surrogateescape")
+
+    assert message in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("label_map", "message"),
+    [
+        ({"insult": "rude"}, "rude is none of toxicity, severe_toxicity, "),
+        ({"insult": 3}, "labels.json: not a map from label names to label names"),
+        ([], "labels.json: not a JSON object"),
+    ],
+)
+def test_a_label_map_that_is_wrong(tmp_path: Path, label_map: Any, message: str) -> None:
+    folder = write_model(tmp_path)
+    write_json(folder / "labels.json", label_map)
+
+    assert message in refusal(folder)
+
+
+def test_a_label_map_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"map\.json: .*No such file"):
+        read_label_map(tmp_path / "map.json")
+
+
+@pytest.mark.parametrize("content", ["{broken", "{}", '{"version": "1.0"}', "[1]", ""])
+def test_a_tokenizer_that_is_broken(tmp_path: Path, content: str) -> None:
+    folder = write_model(tmp_path)
+    (folder / "tokenizer.json").write_text(content, "utf-8")
+
+    assert f"{folder}: its tokenizer does not load: " in refusal(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"no protobuf", b"\x00" * 100])
+def test_a_model_that_is_broken(tmp_path: Path, content: bytes) -> None:
+    folder = write_model(tmp_path)
+    (folder / "model.onnx").write_bytes(content)
+
+    assert f"{folder}/model.onnx does not load: " in refusal(folder)
+
+
+def test_a_model_that_wants_more_than_text(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, inputs=("input_ids", "attention_mask", "pixels", "age"))
+
+    assert refusal(folder).endswith("model.onnx wants inputs that text does not have: age, pixels")
+
+
+# ---- scores that are none
+
+
+@pytest.mark.parametrize("problem_type", ["multi_label_classification", "single_label_classification"])
+def test_scores_that_are_not_numbers_are_an_error_and_no_score(tmp_path: Path, problem_type: str) -> None:
+    folder = write_model(tmp_path, rows={"idiot": (float("nan"), 0)}, config={"problem_type": problem_type})
+    classifier = OnnxClassifier(folder)
+
+    assert scores(classifier, "hello") == {"insult": 0.5, "kindness": 0.5}
+    with pytest.raises(ArithmeticError, match="the model's scores are not numbers"):
+        scores(classifier, "idiot")
+
+
+def test_a_model_that_never_answers_with_numbers_is_refused_by_the_probe(tmp_path: Path) -> None:
+    classifier = OnnxClassifier(write_model(tmp_path, rows={"[CLS]": (float("nan"), 0)}))
+    screener = Screener(classifier, load_policy("default"), observer=Metrics(), max_batch_tokens=256, cache_entries=0)
+
+    with pytest.raises(FatalError, match="the model no longer answers: ArithmeticError"):
+        screener.probe()
+
+
+def test_the_shipped_model_knows_every_label() -> None:
+    assert OnnxClassifier(model_folder("default"), threads=1).labels == LABELS

@@ -1,0 +1,219 @@
+"""The publisher over a producer that fails as aiokafka's does: at the send, at the confirmation, once, for ever."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NotEnoughReplicasError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
+
+from worker.errors import FatalError
+from worker.publisher import Message, Publisher
+
+A, B, C = (Message("decisions", name, name + b" value") for name in (b"a", b"b", b"c"))
+
+Answer = Callable[[bytes, int], KafkaError | None]
+"""What becomes of a message, by its key and how often it was sent before."""
+
+
+class FakeProducer:
+    """Answers each send with a future, as aiokafka's producer does."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+        self.at_send: Answer = lambda *_: None
+        self.at_confirmation: Answer = lambda *_: None
+        self.cannot_start: KafkaError | None = None
+        self.sent: list[dict[str, Any]] = []
+        self.open = asyncio.Event()
+        """Cleared: nothing is confirmed."""
+        self.open.set()
+        self.running = False
+        self.stopped = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def create(self, **options: Any) -> "FakeProducer":
+        self.options = options
+        return self
+
+    async def start(self) -> None:
+        if self.cannot_start:
+            raise self.cannot_start
+        self.running = True
+
+    async def stop(self) -> None:
+        self.running = False
+        self.stopped += 1
+
+    async def send(self, topic: str, **fields: Any) -> asyncio.Task[None]:
+        assert self.running
+        before = sum(sent["key"] == fields["key"] for sent in self.sent)
+        self.sent.append({"topic": topic} | fields)
+        if error := self.at_send(fields["key"], before):
+            raise error
+        self._tasks.append(asyncio.create_task(self._confirm(fields["key"], before)))
+        return self._tasks[-1]
+
+    async def _confirm(self, key: bytes, before: int) -> None:
+        await self.open.wait()
+        if error := self.at_confirmation(key, before):
+            raise error
+
+    @property
+    def keys(self) -> list[bytes]:
+        return [sent["key"] for sent in self.sent]
+
+
+class Bench:
+    """A publisher with a producer that is told how to fail."""
+
+    def __init__(self, timeout_s: float = 5.0) -> None:
+        self.producer = FakeProducer()
+        self.retried: list[int] = []
+        self.publisher = Publisher(
+            {"bootstrap_servers": "kafka:9092"},
+            compression="lz4",
+            timeout_s=timeout_s,
+            retried=self.retried.append,
+            create_producer=self.producer.create,
+        )
+
+    async def publish(self, *messages: Message) -> list[int]:
+        await self.publisher.start()
+        return await self.publisher.publish(messages)
+
+
+def failing(error: KafkaError, keys: Sequence[bytes] = (b"b",), times: int = 10**6) -> Answer:
+    return lambda key, before: error if key in keys and before < times else None
+
+
+async def test_everything_is_sent_as_it_is_in_order() -> None:
+    bench = Bench()
+    letter = Message("dead-letters", None, b"\xff", [("h", b"\x00"), ("h", None)], 1_795_000_000_123)
+
+    assert await bench.publish(A, letter) == []
+    assert bench.producer.sent == [
+        {"topic": "decisions", "key": b"a", "value": b"a value", "headers": (), "timestamp_ms": None},
+        {
+            "topic": "dead-letters",
+            "key": None,
+            "value": b"\xff",
+            "headers": [("h", b"\x00"), ("h", None)],
+            "timestamp_ms": 1_795_000_000_123,
+        },
+    ]
+
+
+async def test_it_returns_only_when_all_are_confirmed() -> None:
+    bench = Bench()
+    bench.producer.open.clear()
+    publishing = asyncio.create_task(bench.publish(A, B))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert bench.producer.keys == [b"a", b"b"]
+    assert not publishing.done()
+
+    bench.producer.open.set()
+    assert await publishing == []
+
+
+async def test_nothing_to_publish() -> None:
+    assert await Bench().publish() == []
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError(), NotEnoughReplicasError(), KafkaConnectionError()])
+@pytest.mark.parametrize("where", ["at_send", "at_confirmation"])
+async def test_only_what_failed_is_sent_again(error: KafkaError, where: str) -> None:
+    bench = Bench()
+    setattr(bench.producer, where, failing(error, [b"b", b"c"], times=1))
+
+    assert await bench.publish(A, B, C) == []
+    assert bench.producer.keys == [b"a", b"b", b"c", b"b", b"c"]
+    assert bench.retried == [2]
+
+
+@pytest.mark.parametrize("where", ["at_send", "at_confirmation"])
+async def test_what_is_not_confirmed_in_time_is_fatal(where: str) -> None:
+    bench = Bench(timeout_s=0.05)
+    setattr(bench.producer, where, failing(NotEnoughReplicasError()))
+
+    with pytest.raises(FatalError, match=r"^1 records not confirmed within 0.05 s: NotEnoughReplicasError$"):
+        await bench.publish(A, B)
+
+
+async def test_it_tries_until_then() -> None:
+    bench = Bench(timeout_s=0.4)
+    bench.producer.at_confirmation = failing(KafkaTimeoutError())
+
+    with pytest.raises(FatalError):
+        await bench.publish(B)
+
+    # After 0.1 and 0.2 s more; 0.4 s more would be too late.
+    assert bench.producer.keys == [b"b"] * 3
+
+
+@pytest.mark.parametrize("error", [MessageSizeTooLargeError(), RecordListTooLargeError()])
+@pytest.mark.parametrize("where", ["at_send", "at_confirmation"])
+async def test_what_is_too_large_is_refused_and_the_rest_written(error: KafkaError, where: str) -> None:
+    bench = Bench()
+    setattr(bench.producer, where, failing(error))
+
+    assert await bench.publish(A, B, C) == [1]
+    assert bench.producer.keys == [b"a", b"b", b"c"]
+
+
+async def test_a_refusal_is_remembered_while_others_are_tried_again() -> None:
+    bench = Bench()
+    bench.producer.at_confirmation = lambda key, before: (
+        MessageSizeTooLargeError() if key == b"a" else KafkaTimeoutError() if key == b"c" and not before else None
+    )
+
+    assert await bench.publish(A, B, C) == [0]
+    assert bench.producer.keys == [b"a", b"b", b"c", b"c"]
+
+
+@pytest.mark.parametrize("error", [TopicAuthorizationFailedError(), ClusterAuthorizationFailedError()])
+async def test_what_is_not_allowed_is_fatal_at_once(error: KafkaError) -> None:
+    bench = Bench()
+    bench.producer.at_confirmation = failing(error)
+
+    with pytest.raises(FatalError, match=f"^not allowed to write to decisions: {type(error).__name__}$"):
+        await bench.publish(A, B)
+    assert bench.producer.keys == [b"a", b"b"]
+
+
+async def test_the_producer_waits_for_all_replicas_and_compresses() -> None:
+    bench = Bench()
+    await bench.publisher.start()
+
+    options = bench.producer.options
+    assert (options["bootstrap_servers"], options["acks"], options["compression_type"]) == ("kafka:9092", "all", "lz4")
+    assert not options.get("enable_idempotence")
+
+
+async def test_stopping_disconnects() -> None:
+    bench = Bench()
+    await bench.publisher.stop()
+    assert bench.producer.stopped == 0
+
+    await bench.publisher.start()
+    await bench.publisher.stop()
+    assert bench.producer.stopped == 1
+
+
+async def test_a_start_that_fails_leaves_nothing_open() -> None:
+    bench = Bench()
+    bench.producer.cannot_start = KafkaConnectionError()
+
+    with pytest.raises(KafkaConnectionError):
+        await bench.publisher.start()
+    assert bench.producer.stopped == 1

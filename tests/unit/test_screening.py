@@ -1,0 +1,456 @@
+"""The line through the middle: one outcome a record, in order, the same in any company, and never the text."""
+
+import json
+import random
+import re
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from tests.fakes import NOON, POISON, FakeClassifier, comment_value
+from tests.strategies import comments
+from worker import codec
+from worker.errors import FatalError, Reason, Stage, TransientError
+from worker.policy_file import read_policy
+from worker.records import Action, AgeBand, Comment, Decision, Mode, Model, PolicyVersion, Source
+from worker.screening import PROBE, Outcome, Record, Rejection, Screener, decision_id
+
+PRIVATE = "xyzzy"
+POLICY = read_policy(
+    b"{id: test, version: 7, labels: {insult: {under_13: {hold: 0.5, remove: 0.85}, all: {nudge: 0.5}},"
+    b" threat: {all: {escalate: 0.9}}, kindness: {all: {highlight: 0.9}}},"
+    b" communities: {boxing: {labels: {insult: {all: {}}}}}}",
+    "test.yaml",
+)
+OTHER_MODEL = Model("other", "1", "e" * 64)
+
+
+class RecordingObserver:
+    """Remembers what screening told about itself."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.batches: list[tuple[int, int, int]] = []
+        self.lookups: list[tuple[int, int, int]] = []
+        self.bisections = 0
+
+    def stage(self, name: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.stages.append(name)
+
+    def batch(self, size: int, tokens: int, padding: int) -> None:
+        self.batches.append((size, tokens, padding))
+
+    def cache(self, hits: int, misses: int, entries: int) -> None:
+        self.lookups.append((hits, misses, entries))
+
+    def bisected(self) -> None:
+        self.bisections += 1
+
+
+def make(
+    classifier: FakeClassifier | None = None,
+    observer: RecordingObserver | None = None,
+    *,
+    cache_entries: int = 1000,
+    max_batch_tokens: int = 256,
+    mode: Mode = Mode.LIVE,
+) -> Screener:
+    return Screener(
+        classifier or FakeClassifier(),
+        POLICY,
+        observer=observer or RecordingObserver(),
+        max_batch_tokens=max_batch_tokens,
+        cache_entries=cache_entries,
+        mode=mode,
+        now=lambda: NOON,
+    )
+
+
+def screen(screener: Screener, *texts: str, **fields: str) -> list[Outcome]:
+    return screener.screen([Record(comment_value(text, f"c{at}", **fields)) for at, text in enumerate(texts)])
+
+
+def actions(outcomes: Sequence[Outcome]) -> list[str]:
+    return [outcome.action if isinstance(outcome, Decision) else outcome.reason for outcome in outcomes]
+
+
+def decide(screener: Screener, text: str, **fields: str) -> Decision:
+    (outcome,) = screen(screener, text, **fields)
+    assert isinstance(outcome, Decision)
+    return outcome
+
+
+def test_one_outcome_a_record_in_order_errors_among_them() -> None:
+    outcomes = make().screen(
+        [
+            Record(comment_value("you are stupid", "a")),
+            Record(b"no json"),
+            Record(comment_value("thanks", "b")),
+            Record(comment_value("the weather is nice", "c")),
+            Record(b"[]"),
+        ]
+    )
+
+    assert actions(outcomes) == ["remove", "invalid_json", "highlight", "allow", "not_an_object"]
+    assert [outcome.comment_id for outcome in outcomes if isinstance(outcome, Decision)] == ["a", "b", "c"]
+
+
+def test_a_decision_says_everything() -> None:
+    source = Source("comments", 3, 17)
+    record = Record(
+        comment_value("STUPID… no: stupid", audience_age_band="under_13", author_id="a1", language="en"), source
+    )
+
+    (decision,) = make(mode=Mode.SHADOW).screen([record])
+
+    assert isinstance(decision, Decision)
+    insult, first = decision.scores["insult"], decision.reasons[0]
+    assert (insult, first.label, first.score, first.threshold, first.age_band, first.action, first.rule) == (
+        0.9,
+        "insult",
+        0.9,
+        0.85,
+        AgeBand.UNDER_13,
+        Action.REMOVE,
+        "labels.insult.under_13.remove",
+    )
+    assert (decision.action, decision.category, decision.severity) == (Action.REMOVE, "insult", 0.9)
+    assert (decision.source, decision.mode, decision.degraded, decision.spans) == (source, Mode.SHADOW, False, [])
+    assert (decision.model, decision.policy) == (FakeClassifier().model, POLICY.version)
+    assert (decision.created_at, decision.decided_at) == (datetime(2026, 11, 24, 11, 59, tzinfo=UTC), NOON)
+    assert decision.author_id == "a1"
+
+
+def test_a_refused_record_says_where_and_why() -> None:
+    assert make().screen([Record(b"{}")]) == [
+        Rejection(Stage.DECODE, Reason.MISSING_FIELD, "InvalidRecord", "comment_id: missing")
+    ]
+
+
+def test_no_records_no_outcomes_and_the_model_is_not_asked() -> None:
+    classifier = FakeClassifier()
+
+    assert make(classifier).screen([]) == []
+    assert make(classifier).screen([Record(b"")]) != []
+    assert classifier.batches == []
+
+
+# ---- scores
+
+
+def test_one_text_is_scored_once_in_a_window() -> None:
+    classifier = FakeClassifier()
+
+    outcomes = screen(make(classifier), "thanks", "hello", "thanks", "tha\u200bnks")
+
+    assert sorted(classifier.scored) == ["hello", "thanks"]
+    assert actions(outcomes) == ["highlight", "allow", "highlight", "highlight"]
+
+
+def test_and_remembered_for_the_next() -> None:
+    classifier, observer = FakeClassifier(), RecordingObserver()
+    screener = make(classifier, observer)
+    first = screen(screener, "thanks", "hello")
+    again = screen(screener, "thanks", "new")
+
+    assert sorted(classifier.scored) == ["hello", "new", "thanks"]
+    assert observer.lookups == [(0, 2, 2), (1, 1, 3)]
+    assert again[0] == first[0]
+
+
+def test_without_a_cache_it_is_scored_again_to_the_same() -> None:
+    classifier = FakeClassifier()
+    screener = make(classifier, cache_entries=0)
+
+    assert screen(screener, "thanks") == screen(screener, "thanks")
+    assert classifier.scored == ["thanks", "thanks"]
+
+
+def test_the_model_reads_normalised_text() -> None:
+    classifier = FakeClassifier()
+    screen(make(classifier), "  \uff53tu\u00adpid\n!!!!!! ")
+
+    assert classifier.scored == ["stupid !!!"]
+
+
+def test_text_of_which_nothing_is_left_is_scored_all_the_same() -> None:
+    assert actions(screen(make(), "\u200b\u200b")) == ["allow"]
+
+
+def test_a_long_text_is_judged_by_its_worst_piece_and_its_kindness_on_average() -> None:
+    filler = "the weather is nice today. " * 40
+    decision = decide(make(), f"{filler} thanks. {filler} you are stupid")
+
+    assert decision.scores["insult"] == 0.9
+    assert 0.95 / 20 < decision.scores["kindness"] < 0.95
+
+
+def test_batches_keep_to_one_width_and_the_budget() -> None:
+    observer = RecordingObserver()
+    screen(make(observer=observer, max_batch_tokens=32), *(f"text {number:02}" for number in range(5)), "x" * 60)
+
+    # 7 characters and 2 marks are 9 tokens, 16 wide; 60 become 3 by normalising, 5 tokens, 8 wide.
+    assert observer.batches == [(1, 5, 3), (2, 18, 14), (2, 18, 14), (1, 9, 7)]
+
+
+def test_the_stages_are_told_apart() -> None:
+    observer = RecordingObserver()
+    screen(make(observer=observer), "hello")
+
+    assert observer.stages == ["decode", "tokenise", "infer", "decide"]
+
+
+def test_labels_that_a_model_does_not_know_are_absent() -> None:
+    decision = decide(make(FakeClassifier(labels=("insult", "threat"))), "thanks, stupid")
+
+    assert decision.scores.keys() == {"insult", "threat"}
+
+
+# ---- when the model fails
+
+
+@pytest.mark.parametrize("fail_in", ["encode", "score"])
+@pytest.mark.parametrize("at", [0, 3, 6])
+def test_poison_costs_itself_and_nobody_else_anything(fail_in: str, at: int) -> None:
+    classifier, observer = FakeClassifier(fail_in=fail_in), RecordingObserver()
+    texts = [f"text {number}" for number in range(7)]
+    texts[at] = f"{POISON} {PRIVATE}"
+
+    outcomes = screen(make(classifier, observer), *texts)
+
+    assert actions(outcomes) == ["unclassifiable" if number == at else "allow" for number in range(7)]
+    assert outcomes[at] == Rejection(
+        Stage.CLASSIFY, Reason.UNCLASSIFIABLE, "ValueError", "the model cannot score this text"
+    )
+    assert 3 <= observer.bisections <= 4
+
+
+def test_several_poisoned_texts_are_all_found() -> None:
+    outcomes = screen(make(), *(f"{POISON} {number}" if number % 3 == 0 else f"text {number}" for number in range(10)))
+
+    assert [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Rejection)] == [0, 3, 6, 9]
+
+
+def test_every_record_with_a_poisoned_text_is_refused() -> None:
+    assert actions(screen(make(), POISON, "hello", POISON)) == ["unclassifiable", "allow", "unclassifiable"]
+
+
+def test_a_refusal_is_not_remembered() -> None:
+    classifier = FakeClassifier()
+    screener = make(classifier)
+    screen(screener, POISON)
+    classifier._poison = ()
+
+    assert actions(screen(screener, POISON)) == ["allow"]
+
+
+def test_the_probe_tells_a_broken_record_from_a_broken_model() -> None:
+    classifier = FakeClassifier()
+    screen(make(classifier), POISON)
+
+    assert classifier.scored == [POISON, PROBE]
+
+
+@pytest.mark.parametrize("texts", [["hello"], ["hello", "thanks", POISON]])
+def test_a_broken_model_is_fatal_and_makes_no_dead_letters(texts: list[str]) -> None:
+    classifier = FakeClassifier()
+    screener = make(classifier)
+    classifier.broken = True
+
+    with pytest.raises(FatalError, match=r"^the model no longer answers: RuntimeError$"):
+        screen(screener, *texts)
+
+
+def test_a_broken_model_does_not_pass_the_probe() -> None:
+    classifier = FakeClassifier()
+    make(classifier).probe()
+    classifier.broken = True
+
+    with pytest.raises(FatalError, match=r"^the model no longer answers: RuntimeError$"):
+        make(classifier).probe()
+
+
+def test_running_out_of_memory_is_nobodys_fault() -> None:
+    screener = make(FakeClassifier(transient=1))
+
+    with pytest.raises(TransientError):
+        screen(screener, "hello")
+    assert actions(screen(screener, "hello")) == ["allow"]
+
+
+def test_nor_is_it_while_probing() -> None:
+    with pytest.raises(TransientError):
+        make(FakeClassifier(transient=1)).probe()
+
+
+# ---- what a decision depends on
+
+
+def test_the_audience_and_the_community_choose_the_rules() -> None:
+    screener = make()
+
+    assert decide(screener, "stupid", audience_age_band="under_13").action == "remove"
+    assert decide(screener, "stupid", audience_age_band="adult").action == "nudge"
+    assert decide(screener, "stupid").action == "remove"
+    assert decide(screener, "stupid", community_id="boxing").action == "allow"
+
+
+def test_severity_is_there_whatever_the_policy_says() -> None:
+    assert decide(make(), "stupid", community_id="boxing").severity == 0.9
+
+
+@pytest.mark.parametrize(
+    ("language", "supported"),
+    [
+        (None, None),
+        ("en", True),
+        ("EN", True),
+        ("en-GB", True),
+        ("en_US", True),
+        ("de", False),
+        ("enm", False),
+        ("x-en", False),
+    ],
+)
+def test_a_language_is_handed_on_with_whether_the_model_knows_it(language: str | None, supported: bool | None) -> None:
+    decision = decide(make(), "hello", **({} if language is None else {"language": language}))
+
+    assert (decision.language, decision.language_supported) == (language, supported)
+
+
+REFERENCES = {
+    "author_id": "a1",
+    "author_age_band": "under_13",
+    "content_id": "v1",
+    "content_owner_id": "o1",
+    "parent_comment_id": "c0",
+    "community_id": "club",
+    "audience_age_band": "13_15",
+}
+
+
+def test_references_are_handed_on() -> None:
+    written = json.loads(codec.encode(decide(make(), "hello", **REFERENCES)))
+
+    assert {name: written[name] for name in REFERENCES} == REFERENCES
+
+
+COMMENT = Comment(comment_id="c1", text="hello", created_at=NOON)
+POLICY_VERSION = PolicyVersion("test", "1", "a" * 64)
+MODEL = Model("fake", "1", "b" * 64)
+
+
+def test_the_same_work_has_the_same_id() -> None:
+    # Literal, because with any change of it what is replayed no longer overwrites itself.
+    assert (
+        decision_id(COMMENT, POLICY_VERSION, MODEL)
+        == "24c871af1f1ee413d50f664a936dc86c4ff4eb517f5ab95db736a28939de3e26"
+    )
+
+
+@pytest.mark.parametrize(
+    ("comment", "policy", "model"),
+    [
+        (structs.replace(COMMENT, comment_id="c2"), POLICY_VERSION, MODEL),
+        (structs.replace(COMMENT, text="hello "), POLICY_VERSION, MODEL),
+        (structs.replace(COMMENT, audience_age_band=AgeBand.ADULT), POLICY_VERSION, MODEL),
+        (structs.replace(COMMENT, community_id="club"), POLICY_VERSION, MODEL),
+        (COMMENT, structs.replace(POLICY_VERSION, sha256="c" * 64), MODEL),
+        (COMMENT, POLICY_VERSION, structs.replace(MODEL, sha256="c" * 64)),
+        (structs.replace(COMMENT, comment_id="c1h", text="ello"), POLICY_VERSION, MODEL),
+        (structs.replace(COMMENT, comment_id="hello", text="c1"), POLICY_VERSION, MODEL),
+    ],
+)
+def test_other_work_has_another(comment: Comment, policy: PolicyVersion, model: Model) -> None:
+    assert decision_id(comment, policy, model) != decision_id(COMMENT, POLICY_VERSION, MODEL)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        structs.replace(COMMENT, audience_age_band=AgeBand.UNKNOWN),
+        structs.replace(COMMENT, author_id="a1", author_age_band=AgeBand.ADULT, language="en", content_id="v1"),
+        structs.replace(COMMENT, created_at=datetime(2020, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_what_no_verdict_follows_from_is_not_in_the_id(comment: Comment) -> None:
+    assert decision_id(comment, POLICY_VERSION, MODEL) == decision_id(COMMENT, POLICY_VERSION, MODEL)
+
+
+@settings(max_examples=60, deadline=None)
+@given(comments())
+def test_an_id_keeps_to_its_alphabet(comment: Comment) -> None:
+    assert re.fullmatch("[A-Za-z0-9_-]{1,500}", decision_id(comment, POLICY_VERSION, MODEL))
+
+
+def test_another_model_gives_another_decision() -> None:
+    mine, other = make(), make(FakeClassifier(model=OTHER_MODEL))
+
+    assert decide(mine, "hello").decision_id != decide(other, "hello").decision_id
+    assert decide(other, "hello").model == OTHER_MODEL
+
+
+# ---- properties
+
+WORDS = st.sampled_from(["stupid", "thanks", "kill", "hello", "weather", POISON, "a\u200bb", "x" * 300, "🦊"])
+TEXTS = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=20), st.randoms(use_true_random=False), st.integers(1, 600))
+def test_decisions_do_not_depend_on_the_company_in_the_window(
+    texts: list[str], random: random.Random, max_batch_tokens: int
+) -> None:
+    records = [Record(comment_value(text, f"c{at}", audience_age_band="adult")) for at, text in enumerate(texts)]
+    alone: dict[bytes, Any] = {
+        record.value: outcome for record in records for outcome in make(cache_entries=0).screen([record])
+    }
+    shuffled = random.sample(records, len(records))
+    screener = make(max_batch_tokens=max_batch_tokens, cache_entries=random.choice([0, 3, 100]))
+
+    while shuffled:
+        size = random.randint(1, len(shuffled))
+        window, shuffled = shuffled[:size], shuffled[size:]
+        assert screener.screen(window) == [alone[record.value] for record in window]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.booleans())
+def test_no_outcome_and_no_error_holds_the_text(texts: list[str], fails_in_encode: bool) -> None:
+    classifier = FakeClassifier(fail_in="encode" if fails_in_encode else "score")
+    screener = make(classifier)
+    hidden = [f"{PRIVATE} {text} {PRIVATE}" for text in texts]
+    raw = [Record(PRIVATE.encode()), Record(b'{"' + PRIVATE.encode() + b'": ')]
+
+    outcomes = [*screen(screener, *hidden), *screener.screen(raw)]
+
+    assert PRIVATE not in repr(outcomes)
+    classifier.broken = True
+    with pytest.raises(FatalError) as fatal:
+        screen(screener, f"new {PRIVATE}")
+    assert PRIVATE not in str(fatal.value)
+
+
+def test_two_threads_at_once_get_what_one_gets() -> None:
+    texts = [f"{word} {number}" for number in range(200) for word in ("stupid", "thanks", "hello")]
+    expected = screen(make(), *texts)
+    screener = make()
+    results: dict[int, list[Outcome]] = {}
+
+    def work(thread: int) -> None:
+        results[thread] = screen(screener, *texts)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert results == {0: expected, 1: expected}
