@@ -1,0 +1,225 @@
+"""Exporting: trained weights → an int8 ONNX graph, written node by node, and the files that go with it.
+
+Why not the stock route (trace, fuse, `quantize_dynamic`)? It scales the activations of a whole batch by one number that it
+takes from that batch, so a text's score would depend on its neighbours, by as much as 0.15, and the worker promises that it
+does not. Here each token has its own scale. `compare` has the other ways that were tried, RESULTS.md what came of them.
+
+The nodes are those that ONNX Runtime's own optimiser would arrive at (`com.microsoft` domain), so it need not search.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from training import VERSION
+from training.train import load_trained
+from worker.classifier import LABELS
+
+Array = np.ndarray[Any, Any]
+
+OPSET: Final = 17
+HEADS: Final = 12
+EPSILON: Final = 1e-12
+BITS: Final = 7
+"""Of a weight. With 8, a sum of two products can overflow the 16 bits in which x86 machines without VNNI instructions add
+them up: the same model would then give other scores there. With 7 it cannot."""
+
+MASKED: Final = -10_000.0
+MS: Final = "com.microsoft"
+_TOKENIZER_SETTINGS: Final = frozenset({"do_lower_case", "model_max_length"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A linear layer: `weight` float32 [in, out] and `bias` [out]. The name is unique in the graph."""
+
+    name: str
+    weight: Array
+    bias: Array
+
+
+class Graph:
+    """Nodes and constants, in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, name: str, value: Array) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def add(self, op: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, domain=domain, **attributes))
+        return output
+
+
+Linear = Callable[[Graph, str, Layer], str]
+"""Adds x [batch, sequence, in] · weight, named like the layer, and returns that name. The node after it adds the bias."""
+
+
+def build(state: Mapping[str, Array], linear: Linear, *, quantised: bool = True) -> bytes:
+    """The graph as bytes. Inputs input_ids, attention_mask: int64 [batch, sequence]; output logits: float32 [batch, 9].
+
+    `state` is the trained model's state, `linear` how its linear layers are computed; `quantised` is about the word table.
+    """
+    g = Graph()
+    hidden = _embed(g, state, quantised=quantised)
+    layers = 1 + max(int(k.split(".")[3]) for k in state if k.startswith("encoder.encoder.layer."))
+    g.add("Cast", ["attention_mask"], "mask_int", to=TensorProto.INT32)
+
+    def apply(x: str, name: str, *keys: str) -> tuple[str, str]:
+        """Layers that read the same input are computed as one. Returns the product and the bias that is still to add."""
+        weight = np.concatenate([state[f"{k}.weight"] for k in keys]).T.astype(np.float32)
+        bias = np.concatenate([state[f"{k}.bias"] for k in keys]).astype(np.float32)
+        return linear(g, x, Layer(name, weight, bias)), g.constant(f"{name}_bias", bias)
+
+    def norm(product: tuple[str, str], residual: str, name: str, key: str) -> str:
+        x, bias = product
+        gain = g.constant(f"{name}_gain", state[f"{key}.weight"].astype(np.float32))
+        shift = g.constant(f"{name}_shift", state[f"{key}.bias"].astype(np.float32))
+        return g.add("SkipLayerNormalization", [x, residual, gain, shift, bias], name, MS, epsilon=EPSILON)
+
+    for i in range(layers):
+        key, name = f"encoder.encoder.layer.{i}", f"l{i}"
+        qkv, bias = apply(hidden, f"{name}_qkv", *(f"{key}.attention.self.{p}" for p in ("query", "key", "value")))
+        parts = [f"{name}_{p}" for p in "qkv"]
+        g.nodes.append(helper.make_node("Split", [qkv], parts, name=f"{name}_split", axis=-1))
+        heads = {"num_heads": HEADS, "mask_filter_value": MASKED}
+        attended = g.add("MultiHeadAttention", [*parts, bias, "mask_int"], f"{name}_attended", MS, **heads)
+        projected = apply(attended, f"{name}_projected", f"{key}.attention.output.dense")
+        hidden = norm(projected, hidden, f"{name}_norm1", f"{key}.attention.output.LayerNorm")
+        active = g.add("BiasGelu", [*apply(hidden, f"{name}_wide", f"{key}.intermediate.dense")], f"{name}_gelu", MS)
+        narrow = apply(active, f"{name}_narrow", f"{key}.output.dense")
+        hidden = norm(narrow, hidden, f"{name}_norm2", f"{key}.output.LayerNorm")
+    _pool_and_classify(g, hidden, state)
+    return _serialise(g)
+
+
+def _embed(g: Graph, state: Mapping[str, Array], *, quantised: bool) -> str:
+    """Word + position + token type (always the first, so it is added to the positions here), then a layer norm."""
+    words = state["encoder.embeddings.word_embeddings.weight"].astype(np.float32)
+    kinds = state["encoder.embeddings.token_type_embeddings.weight"].astype(np.float32)
+    positions = state["encoder.embeddings.position_embeddings.weight"].astype(np.float32) + kinds[0]
+    if quantised:
+        scale = np.maximum(np.abs(words).max(1, keepdims=True), 1e-9) / 127
+        g.constant("words", np.round(words / scale).astype(np.int8))
+        g.constant("words_scale", scale)
+        g.add("Gather", ["words", "input_ids"], "word_int")
+        g.add("Cast", ["word_int"], "word_float", to=TensorProto.FLOAT)
+        g.add("Gather", ["words_scale", "input_ids"], "word_scale")
+        g.add("Mul", ["word_float", "word_scale"], "word")
+    else:
+        g.constant("words", words)
+        g.add("Gather", ["words", "input_ids"], "word")
+    g.constant("positions", positions[None])
+    g.constant("zero", np.array([0], np.int64))
+    g.constant("one", np.array([1], np.int64))
+    g.nodes.append(helper.make_node("Shape", ["input_ids"], ["length"], name="length", start=1, end=2))
+    g.add("Slice", ["positions", "zero", "length", "one"], "position")
+    g.add("Add", ["word", "position"], "embedded")
+    key = "encoder.embeddings.LayerNorm"
+    g.constant("embedded_gain", state[f"{key}.weight"].astype(np.float32))
+    g.constant("embedded_bias", state[f"{key}.bias"].astype(np.float32))
+    return g.add("LayerNormalization", ["embedded", "embedded_gain", "embedded_bias"], "hidden", epsilon=EPSILON)
+
+
+def _pool_and_classify(g: Graph, hidden: str, state: Mapping[str, Array]) -> None:
+    """The mean over real tokens, and the head, both in float32: together they are a thousandth of the work.
+
+    Written so that each text is reduced by itself: a plain product [batch, 384] · [384, 9] sums in another order when the
+    batch is one, and the last bit of a score would tell how many texts came with it.
+    """
+    g.constant("row", np.array([1], np.int64))
+    g.constant("last", np.array([-1], np.int64))
+    g.add("Cast", ["attention_mask"], "mask_float", to=TensorProto.FLOAT)
+    g.add("Unsqueeze", ["mask_float", "row"], "mask_row")
+    g.add("MatMul", ["mask_row", hidden], "sum")
+    g.add("ReduceSum", ["mask_row", "last"], "count", keepdims=1)
+    g.add("Div", ["sum", "count"], "pooled")
+    g.constant("head", state["head.weight"].astype(np.float32))
+    g.constant("head_bias", state["head.bias"].astype(np.float32))
+    g.add("Mul", ["pooled", "head"], "weighed")
+    g.add("ReduceSum", ["weighed", "last"], "unbiased", keepdims=0)
+    g.add("Add", ["unbiased", "head_bias"], "logits")
+
+
+def _serialise(g: Graph) -> bytes:
+    shape = ["batch", "sequence"]
+    inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, shape) for n in ("input_ids", "attention_mask")]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)])
+    graph = helper.make_graph(g.nodes, "screener", inputs, [output], g.constants)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MS, 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="comment-screener")
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def float32(g: Graph, x: str, layer: Layer) -> str:
+    """The layer as it was trained."""
+    return g.add("MatMul", [x, g.constant(f"{layer.name}_w", layer.weight)], layer.name)
+
+
+def per_token(g: Graph, x: str, layer: Layer, *, bits: int = BITS) -> str:
+    """int8, with a scale for each token and one for each output channel: x → x · 127 / max|x|, product, and back."""
+    name = layer.name
+    weight, scale, zero = int8_weights(g, layer, bits)
+    g.constant(f"{name}_127", np.array(127, np.float32))
+    g.constant(f"{name}_1", np.array(1, np.float32))
+    g.constant(f"{name}_128", np.array(128, np.uint8))
+    g.add("Abs", [x], f"{name}_abs")
+    g.add("ReduceMax", [f"{name}_abs"], f"{name}_top", axes=[-1], keepdims=1)
+    g.add("Div", [f"{name}_top", f"{name}_127"], f"{name}_scale")
+    g.add("Div", [x, f"{name}_scale"], f"{name}_scaled")
+    g.add("QuantizeLinear", [f"{name}_scaled", f"{name}_1", f"{name}_128"], f"{name}_x8")
+    inputs = [f"{name}_x8", weight, f"{name}_1", scale, f"{name}_128", zero]
+    g.add("MatMulIntegerToFloat", inputs, f"{name}_unscaled", MS)
+    return g.add("Mul", [f"{name}_unscaled", f"{name}_scale"], name)
+
+
+def int8_weights(g: Graph, layer: Layer, bits: int) -> tuple[str, str, str]:
+    """Adds a layer's weights as int8 [in, out], a float32 scale per output channel, and zero points of 0; their names."""
+    limit = 2 ** (bits - 1) - 1
+    scale = (np.maximum(np.abs(layer.weight).max(0), 1e-9) / limit).astype(np.float32)
+    return (
+        g.constant(f"{layer.name}_w", np.round(layer.weight / scale).astype(np.int8)),
+        g.constant(f"{layer.name}_ws", scale),
+        g.constant(f"{layer.name}_wz", np.zeros(scale.shape, np.int8)),
+    )
+
+
+def export(work: Path, folder: Path) -> None:
+    """Write model.onnx, the tokenizer and config.json to `folder`."""
+    model, tokenizer = load_trained(work)
+    state = {k: v.numpy() for k, v in model.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(build(state, per_token))
+    # How long a piece may be and how it is padded is the caller's decision.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    kept = {
+        k: v for k, v in sorted(settings.items()) if k == "tokenizer_class" or k in _TOKENIZER_SETTINGS or "token" in k
+    }
+    _write_json(folder / "tokenizer_config.json", kept)
+    config = {
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "problem_type": "multi_label_classification",
+        "id2label": {str(i): label for i, label in enumerate(LABELS)},
+        "label2id": {label: i for i, label in enumerate(LABELS)},
+        "max_position_embeddings": 512,
+        "screener": {"name": "default", "version": VERSION},
+    }
+    _write_json(folder / "config.json", config)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

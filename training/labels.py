@@ -1,0 +1,69 @@
+"""What a label means here, and a row: one text with what is known about it.
+
+The labels and their order come from the worker, so there is one list.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from worker.classifier import LABELS
+
+Split = Literal["train", "dev"]
+
+MEANING: Final[Mapping[str, str]] = {
+    "toxicity": "rude, hateful or unreasonable enough to make people leave",
+    "severe_toxicity": "hateful or aggressive beyond doubt: wishes of death and suffering, abuse that is meant to hurt",
+    "identity_attack": "against people for who they are: origin, religion, gender, orientation, disability, age",
+    "insult": "demeaning towards a person, with or without bad words",
+    "profanity": "swear words, aimed at somebody or at nobody",
+    "threat": "announces or wishes harm to somebody by the writer's hand",
+    "sexually_explicit": "sexual acts, body parts or advances",
+    "self_harm": "somebody who hurts themselves or wants to die, or who tells another to",
+    "kindness": "praise, thanks, care, encouragement, welcome",
+}
+
+
+LIKELY: Final = 0.5
+"""From this target on, a label rather holds than not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One text and what is known about it.
+
+    `targets` holds, per label, how sure its annotators are, in [0, 1]; a label that is absent is unknown, never negative.
+    `assumed` names those targets that we inferred and nobody annotated: they train the model and never measure it, except
+    where `evaluate` says so. Rows of one `group` (a text and its rewrite) stay on one side of the split.
+    """
+
+    text: str
+    targets: Mapping[str, float]
+    source: str
+    split: Split | None = None
+    assumed: frozenset[str] = field(default=frozenset())
+    group: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError for a label that there is not, or a target outside [0, 1]."""
+        for label, target in self.targets.items():
+            if label not in LABELS:
+                raise ValueError(f"{self.source}: no such label: {label}")
+            if not 0 <= target <= 1:
+                raise ValueError(f"{self.source}: target of {label} is outside [0, 1]: {target}")
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """One JSON object a line. The file holds texts of the data sets: it stays in the work directory."""
+    encode = msgspec.json.Encoder(order="sorted").encode
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(encode(r) + b"\n" for r in rows))
+
+
+def load_rows(path: Path) -> list[Row]:
+    """Raises: FileNotFoundError before the first `python -m training read`."""
+    decode = msgspec.json.Decoder(Row).decode
+    return [decode(line) for line in path.read_bytes().splitlines()]
