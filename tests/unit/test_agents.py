@@ -585,7 +585,11 @@ async def test_what_comes_while_the_model_is_busy_goes_together_when_it_is_free(
     async with bench.running():
         await bench.admit(*values("first"))
         await bench.until_called(score=1)
-        await bench.admit(*values("a", "b", "c"), start=1)
+        for offset, value in enumerate(values("a", "b", "c"), 1):
+            await bench.admit(value, start=offset)
+            # Whoever would take it at once gets the chance.
+            for _ in range(5):
+                await asyncio.sleep(0)
         bench.classifier.open.set()
         await bench.until_settled(4)
 

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from msgspec import structs
 from tests.fakes import NOON, POISON, FakeClassifier, comment_value
 from tests.strategies import comments
 from worker import codec
+from worker.classifier import Scores, Tokens
 from worker.errors import FatalError, Reason, Stage, TransientError
 from worker.policy_file import read_policy
 from worker.records import Action, AgeBand, Comment, Decision, Mode, Model, PolicyVersion, Source
@@ -454,3 +456,27 @@ def test_two_threads_at_once_get_what_one_gets() -> None:
         thread.join()
 
     assert results == {0: expected, 1: expected}
+
+
+def test_the_model_runs_once_at_a_time() -> None:
+    """Two runs would only share the same cores."""
+
+    class Counting(FakeClassifier):
+        running = most = 0
+
+        def score(self, pieces: Sequence[Tokens]) -> list[Scores]:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            time.sleep(0.001)  # so that another has the time to come in
+            self.running -= 1
+            return super().score(pieces)
+
+    classifier = Counting()
+    screener = make(classifier, cache_entries=0)
+    threads = [threading.Thread(target=screen, args=(screener, f"text {number}")) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (len(classifier.batches), classifier.most) == (8, 1)

@@ -103,7 +103,9 @@ def test_what_is_dropped_is_never_handed_back_and_can_be_read_again() -> None:
     assert made.finish(1) == ["record 1"]
     assert made.position == 2
     made.read(2, "record 2, again")
+    made.read(3, "record 3, again")
     assert made.finish(2) == ["record 2, again"]
+    assert made.finish(3) == ["record 3, again"]
 
 
 class WatermarkMachine(RuleBasedStateMachine):

@@ -1,0 +1,140 @@
+"""A broker for the session, and topics of its own for each test.
+
+`SCREENER_TEST_BROKER` says which: `kafka`, `embedded`, or `auto` (the default): Kafka where Java and Maven are. What a test
+marks `kafka_only` is deselected on the embedded broker, and the report says so.
+
+Logs: whatever a test that fails has left as `*.log` under its `tmp_path` is copied to `tests/.logs`, and the report says where.
+"""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from msgspec import Struct
+
+from worker.demo.broker import Broker, Kind, available, start_broker
+from worker.settings import Settings
+from worker.topics import create_topics, worker_topics
+
+PARTITIONS: Final = 4
+LOGS: Final = Path(__file__).parents[1] / ".logs"
+
+_KIND: Final = pytest.StashKey[tuple[Kind, str]]()
+_DESELECTED: Final = pytest.StashKey[int]()
+_FAILED: Final = pytest.StashKey[bool]()
+_KEPT: Final = pytest.StashKey[list[Path]]()
+
+
+class Topics(Struct, frozen=True):
+    """The three topics of one test, empty."""
+
+    comments: str
+    decisions: str
+    dead_letters: str
+    partitions: int
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    asked = os.environ.get("SCREENER_TEST_BROKER", "auto")
+    if asked in list(Kind):
+        config.stash[_KIND] = Kind(asked), "asked for"
+    elif asked != "auto":
+        raise pytest.UsageError(f"SCREENER_TEST_BROKER={asked}: kafka, embedded or auto")
+    elif (why_not := available(Kind.KAFKA)) is None:
+        config.stash[_KIND] = Kind.KAFKA, "it can be started here"
+    else:
+        config.stash[_KIND] = Kind.EMBEDDED, f"no Apache Kafka here: {why_not}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.stash[_KIND][0] is Kind.KAFKA:
+        return
+    deselected = [item for item in items if item.get_closest_marker("kafka_only")]
+    items[:] = [item for item in items if item not in deselected]
+    config.stash[_DESELECTED] = len(deselected)
+    config.hook.pytest_deselected(items=deselected)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str:
+    # Not pytest_report_header: that is asked before this file is read, unless this folder is named on the command line.
+    kind, why = config.stash[_KIND]
+    deselected = config.stash.get(_DESELECTED, 0)
+    return f"broker: {kind} ({why})" + (f"; {deselected} tests that need Apache Kafka deselected" if deselected else "")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+    tmp_path = item.funcargs.get("tmp_path")
+    if call.when == "teardown" and item.stash.get(_FAILED, False) and isinstance(tmp_path, Path):
+        keep_logs(tmp_path, item.name, item.config)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for log in config.stash.get(_KEPT, []):
+        terminalreporter.write_line(f"log kept: {log}")
+
+
+def keep_logs(folder: Path, name: str, config: pytest.Config) -> None:
+    """Copy the logs under a folder to where they outlive it; Kafka's data has files of that name too."""
+    target = LOGS / re.sub(r"[^\w.-]+", "-", name)
+    for log in folder.rglob("*.log"):
+        if "data" not in log.relative_to(folder).parts:
+            kept = target / log.relative_to(folder)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(log, kept)
+            config.stash.setdefault(_KEPT, []).append(kept)
+
+
+@pytest.fixture(scope="session")
+def broker_kind(pytestconfig: pytest.Config) -> Kind:
+    """Which broker the tests run on."""
+    return pytestconfig.stash[_KIND][0]
+
+
+@pytest.fixture(scope="session")
+def broker(
+    broker_kind: Kind, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Broker]:
+    """One broker for all tests; those that stop theirs take `own_broker`."""
+    folder = tmp_path_factory.mktemp("broker")
+    with start_broker(broker_kind, folder) as started:
+        yield started
+    if request.session.testsfailed:
+        keep_logs(folder, "session", request.config)
+
+
+@pytest.fixture
+def own_broker(broker_kind: Kind, tmp_path: Path) -> Iterator[Broker]:
+    """A broker that the test may stop, kill and start again."""
+    with start_broker(broker_kind, tmp_path / "broker") as started:
+        yield started
+
+
+@pytest.fixture
+async def topics(broker: Broker) -> Topics:
+    """Topics on the session's broker that no other test uses."""
+    return await fresh_topics(broker)
+
+
+async def fresh_topics(broker: Broker, partitions: int = PARTITIONS) -> Topics:
+    """Create three topics under names that nobody has, as the worker wants them."""
+    prefix = f"test-{uuid.uuid4().hex[:8]}."
+    settings = Settings(
+        kafka_bootstrap_servers=broker.bootstrap,
+        comments_topic=f"{prefix}comments",
+        decisions_topic=f"{prefix}decisions",
+        dead_letters_topic=f"{prefix}dead-letters",
+    )
+    await create_topics(worker_topics(settings, partitions, replication=1), bootstrap_servers=broker.bootstrap)
+    return Topics(settings.comments_topic, settings.decisions_topic, settings.dead_letters_topic, partitions)

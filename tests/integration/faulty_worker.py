@@ -1,0 +1,100 @@
+"""The worker with a fault put in on purpose: `python faulty_worker.py FAULT`."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from worker import cli
+from worker.agents import Delivery, Pipeline
+from worker.classifier import Scores, Tokens
+from worker.onnx import OnnxClassifier
+from worker.publisher import Message, Publisher
+from worker.screening import PROBE
+
+
+def hang() -> None:
+    """The model answers the probe, and then never again."""
+    score, encode = OnnxClassifier.score, OnnxClassifier.encode
+    asked: list[str] = []
+
+    def remember(self: OnnxClassifier, texts: Sequence[str]) -> list[list[Tokens]]:
+        asked[:] = texts
+        return encode(self, texts)
+
+    def hang_for_ever(self: OnnxClassifier, pieces: Sequence[Tokens]) -> list[Scores]:
+        if asked == [PROBE]:
+            return score(self, pieces)
+        threading.Event().wait()
+        return []
+
+    OnnxClassifier.encode = remember  # type: ignore[method-assign]
+    OnnxClassifier.score = hang_for_ever  # type: ignore[method-assign]
+
+
+def ack_before_publish() -> None:
+    """What an automatic ack does."""
+    publish, finish = Pipeline._publish, Pipeline._finish
+
+    async def publish_late(self: Pipeline, window: Sequence[Delivery], outcomes: Any) -> None:
+        finish(self, window)
+        await asyncio.sleep(1)
+        await publish(self, window, outcomes)
+
+    Pipeline._publish = publish_late  # type: ignore[method-assign]
+    Pipeline._finish = lambda *_: None  # type: ignore[method-assign, assignment]
+
+
+def ack_out_of_order() -> None:
+    """Each window acked at once as a whole, whatever is unfinished before it."""
+    screen = Pipeline._screen
+    turns = iter(range(10**9))
+
+    async def some_are_slow(self: Pipeline, window: Sequence[Delivery]) -> Any:
+        outcomes = await screen(self, window)
+        if next(turns) % 2 == 0:
+            self._screening -= 1
+            self._changed.set()
+            await asyncio.sleep(2)
+            self._screening += 1
+        return outcomes
+
+    def ack_all(self: Pipeline, window: Sequence[Delivery]) -> None:
+        for delivery in window:
+            delivery.event.ack()
+            delivery.watermark.finish(delivery.event.message.offset)
+        self.finished += len(window)
+        self._add_in_flight(-len(window))
+
+    # Faust itself does not commit past a gap but for one missing offset, so the first of a window is acked unseen.
+    Pipeline._screen = some_are_slow  # type: ignore[method-assign]
+    Pipeline._finish = ack_all  # type: ignore[method-assign]
+
+
+def send_unconfirmed() -> None:
+    """What a send that nobody waits for does: it is acked long before it is with the broker."""
+    publish = Publisher.publish
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def publish_some_time(self: Publisher, messages: Sequence[Message]) -> list[int]:
+        async def later() -> None:
+            await asyncio.sleep(1)
+            await publish(self, messages)
+
+        tasks.add(asyncio.create_task(later()))
+        return []
+
+    Publisher.publish = publish_some_time  # type: ignore[method-assign]
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "hang": hang,
+    "ack-before-publish": ack_before_publish,
+    "ack-out-of-order": ack_out_of_order,
+    "send-unconfirmed": send_unconfirmed,
+}
+
+if __name__ == "__main__":
+    FAULTS[sys.argv.pop(1)]()
+    cli.app(["run"])

@@ -1,0 +1,110 @@
+"""The worker as it is deployed: a process of its own, told by its environment, asked over HTTP."""
+
+import asyncio
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+from tests.integration.conftest import Topics
+from worker.demo.broker import Broker
+from worker.demo.process import Process
+
+START_S: Final = 90.0
+GRACE_S: Final = 40.0
+WORKER: Final = ("-m", "worker", "run")
+
+
+class WorkerProcess:
+    """One worker.
+
+    Args:
+        broker: what it reads from; its address is the one setting without a default.
+        topics: what it reads and writes.
+        folder: for its log.
+        program: what python runs; a test's own script to put a fault in.
+        settings: more of them, named as in `worker.settings`.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Topics,
+        folder: Path,
+        *,
+        name: str = "worker",
+        program: Sequence[str] = WORKER,
+        **settings: object,
+    ) -> None:
+        everything = {
+            "kafka_bootstrap_servers": broker.bootstrap,
+            "comments_topic": topics.comments,
+            "decisions_topic": topics.decisions,
+            "dead_letters_topic": topics.dead_letters,
+            "group_id": topics.comments,
+            "http_port": 0,
+            "session_timeout_s": 6,
+            "startup_timeout_s": 30,
+            "publish_timeout_s": 60,
+        } | settings
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("SCREENER_")}
+        environment = clean | {f"SCREENER_{name.upper()}": str(value) for name, value in everything.items()}
+        self.log = folder / f"{name}.log"
+        self.process = Process([sys.executable, *program], self.log, environment)
+
+    def start(self) -> Self:
+        self.process.start()
+        return self
+
+    async def ready(self) -> Self:
+        """Wait until it has the model, and its partitions."""
+        async with asyncio.timeout(START_S):
+            while not await asyncio.to_thread(self._is_ready):
+                assert self.process.running, self.process.tail()
+                await asyncio.sleep(0.1)
+        return self
+
+    async def ended(self) -> int:
+        """Wait until it ends by itself; how it did."""
+        return await asyncio.to_thread(self.process.wait, START_S)
+
+    async def terminate(self) -> int | None:
+        """SIGTERM; how it ended."""
+        return await asyncio.to_thread(self.process.stop, GRACE_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
+
+    async def __aenter__(self) -> Self:
+        return await self.start().ready()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.kill()
+
+    def metrics(self) -> str:
+        """What /metrics says."""
+        return self._get("/metrics")
+
+    def _is_ready(self) -> bool:
+        try:
+            return self._get("/readyz") == "ok\n"
+        except (OSError, StopIteration):
+            return False
+
+    def _get(self, path: str) -> str:
+        # The last start's line, where it was started again.
+        port = next(event["port"] for event in reversed(self._events()) if event.get("event") == "listening")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def _events(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.said().splitlines() if line.startswith("{") and line.endswith("}")]
