@@ -32,6 +32,9 @@ _SCREENING_DEPTH: Final = 2
 _RUNNERS: Final = _SCREENING_DEPTH + 1
 """And one more, whose window is being published."""
 _ATTEMPTS: Final = 5
+_WINDOW_BYTES: Final = 64 * 1024
+"""Of values in one window at most, but for its first. A window of the longest comments would keep the model busy for minutes:
+longer than a shutdown may take, and long enough for the watchdog to think it dead."""
 
 
 class KafkaMessage(Protocol):
@@ -251,11 +254,21 @@ class Pipeline:
                 except TimeoutError:
                     # The queue may have been dropped meanwhile.
                     await self._until(self._may_take)
-            window = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_window))]
+            window = self._pop_window()
             self._screening += 1
         now = time.perf_counter()
         for delivery in window:
             self._metrics.stage("queue", now - delivery.read_at)
+        return window
+
+    def _pop_window(self) -> list[Delivery]:
+        window: list[Delivery] = []
+        room = _WINDOW_BYTES
+        while self._queue and len(window) < self._max_window:
+            room -= len(self._queue[0].event.message.value or b"")
+            if room < 0 and window:
+                break
+            window.append(self._queue.popleft())
         return window
 
     def _may_take(self) -> bool:

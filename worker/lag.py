@@ -24,10 +24,9 @@ class LagMeter:
 
     def __init__(self, options: dict[str, Any], *, topic: str, group_id: str) -> None:
         self._topic = topic
-        # In the group only to read its commits: partitions are assigned by hand, so it never joins.
-        self._consumer = AIOKafkaConsumer(
-            **options, group_id=group_id, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
+        self._options = options
+        # In the group only to read its commits: it subscribes to nothing, so it never joins.
+        self._consumer = AIOKafkaConsumer(**options, group_id=group_id, enable_auto_commit=False)
 
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
@@ -67,17 +66,16 @@ class LagMeter:
     async def _reads_a_record(self, tp: TopicPartition, position: int | None) -> bool:
         if position is None:
             position = await self._consumer.committed(tp)
-        # Assigned only while it looks: an assigned consumer goes on fetching what nobody wants.
-        self._consumer.assign([tp])
-        try:
+        # A client for this one look: one that stays assigned goes on fetching what nobody wants.
+        async with AIOKafkaConsumer(**self._options) as consumer:
+            consumer.assign([tp])
             if position is None:
-                await self._consumer.seek_to_beginning(tp)
+                await consumer.seek_to_beginning(tp)
             else:
-                self._consumer.seek(tp, position)
-            async with asyncio.timeout(_LOOK_S):
-                await self._consumer.getone(tp)
-        except TimeoutError:
-            return False
-        finally:
-            self._consumer.unsubscribe()
+                consumer.seek(tp, position)
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await consumer.getone(tp)
+            except TimeoutError:
+                return False
         return True

@@ -2,10 +2,37 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 
 import structlog
 
 _QUIET = ("aiokafka", "faust", "mode", "aiohttp", "asyncio")
+
+_SAME_AGAIN_S = 10.0
+
+
+class Repeats(logging.Filter):
+    """Lets the same message of a library through once in a while: without its broker, aiokafka says it thousands of times.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        # By the message before its arguments are put in, of which the libraries have a bounded number.
+        self._last: dict[tuple[str, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in _QUIET:
+            return True
+        key, now = (record.name, record.msg), self._clock()
+        if now - self._last.get(key, -_SAME_AGAIN_S) < _SAME_AGAIN_S:
+            return False
+        self._last[key] = now
+        return True
 
 
 def configure_logs(level: str) -> None:
@@ -34,6 +61,7 @@ def configure_logs(level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
+    handler.addFilter(Repeats())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

@@ -15,6 +15,8 @@ _INVISIBLE: Final = re.compile(
 )
 # U+200D stays where it joins emoji: without it a family becomes four strangers.
 _JOINER_AT_LETTER: Final = re.compile(r"(?<=\w)\u200d+|\u200d+(?=\w)")
+# Single characters for a whole phrase, which would make a text many times as long as it may be.
+_PHRASES: Final = re.compile(r"[\ufdfa\ufdfb]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _SPACE: Final = re.compile(r"\s+")
 # Past three, one more repeated letter carries no more meaning: "noooooooo" and "nooooo" are one text.
@@ -23,7 +25,7 @@ _STRETCHED: Final = re.compile(r"(.)\1{3,}")
 
 def normalise(text: str) -> str:
     """Fold compatibility forms, drop what cannot be seen, single the spaces, shorten runs of one character to three."""
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", _PHRASES.sub(" ", text))
     text = _INVISIBLE.sub("", text)
     text = _JOINER_AT_LETTER.sub("", text)
     # Again, for a letter and the accent that were kept apart.

@@ -18,7 +18,8 @@ HEADERS = [("trace", b"\x00\xff"), ("trace", b"twice")]
 
 def comments(count: int, seed: int = 1) -> list[Input]:
     """Valid ones."""
-    return [(key, value) for key, value in demo_records(seed, count * 2) if is_comment(value)][:count]
+    deck: list[Input] = [(key, value) for key, value in demo_records(seed, count * 2) if is_comment(value)]
+    return deck[:count]
 
 
 def is_comment(value: bytes) -> bool:

@@ -557,6 +557,18 @@ async def test_full_windows_are_taken_at_once_and_the_rest_when_the_model_is_fre
     assert [len(call) for call in publisher.attempts] == [3, 3]
 
 
+async def test_a_window_of_long_comments_is_a_short_one() -> None:
+    bench = Bench(max_window=100)
+    long = values(*(f"{at} " + "word " * 1990 for at in range(20)))
+    await bench.admit(*long)
+    async with bench.running():
+        await bench.until_settled(20)
+
+    windows = bench.classifier.encoded
+    assert sum(len(window) for window in windows) == 20
+    assert max(sum(len(text) for text in window) for window in windows) <= 64 * 1024
+
+
 async def test_an_idle_worker_waits_for_others_to_share_the_batch() -> None:
     publisher = RecordingPublisher()
     bench = Bench(publisher, max_window=3, batch_wait_s=FOREVER_S)

@@ -1,11 +1,15 @@
 """Logs: one JSON object a line where nobody is looking, ours and those of the libraries alike."""
 
 import json
+import logging
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+
+from tests.fakes import ManualClock
+from worker.logs import Repeats
 
 PROGRAM = """
 import logging, sys, structlog
@@ -51,3 +55,19 @@ def test_one_json_object_a_line() -> None:
 )
 def test_the_level_holds_for_us_and_the_libraries_are_quieter(level: str, events: list[str]) -> None:
     assert [line["event"] for line in logged(level)] == events
+
+
+def test_a_library_says_the_same_thing_once_in_ten_seconds() -> None:
+    clock = ManualClock()
+    repeats = Repeats(clock)
+
+    def passes(name: str, message: str) -> bool:
+        return bool(repeats.filter(logging.makeLogRecord({"name": name, "msg": message})))
+
+    assert passes("aiokafka.client", "cannot connect to %s")
+    assert not passes("aiokafka.client", "cannot connect to %s")
+    assert passes("aiokafka.client", "something else")
+    assert passes("worker.publisher", "publish failed")
+    assert passes("worker.publisher", "publish failed")
+    clock.advance(10)
+    assert passes("aiokafka.client", "cannot connect to %s")

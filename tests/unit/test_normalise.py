@@ -107,3 +107,7 @@ def test_invisible_characters_anywhere_change_nothing(text: str, data: st.DataOb
     character = data.draw(st.sampled_from(INVISIBLE))
 
     assert normalise(text[:at] + character + text[at:]) == normalise(text)
+
+
+def test_a_character_that_stands_for_a_phrase_does_not_make_a_text_longer() -> None:
+    assert len(normalise("\ufdfa\ufdfb" * 5000)) <= 10_000
