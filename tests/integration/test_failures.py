@@ -158,10 +158,10 @@ async def test_the_audit_finds(broker: Broker, topics: Topics, tmp_path: Path, f
     async with Audit(broker, topics) as audit:
         worker = WorkerProcess(broker, topics, tmp_path, program=(str(FAULTS), fault), **SLOWLY)
         await audit.produce(comments(1500))
-        for share in (0.1, 0.3, 0.5):
-            await worker.start().ready()
-            await audit.until(lambda share=share: len(audit.outcomes) > share * 1500, "progress")  # type: ignore[misc]
-            worker.kill()
+        await worker.start().ready()
+        await audit.until(lambda: len(audit.outcomes) > 100, "progress")
+        worker.kill()
         async with worker:
+            # What was acked too early and lost never comes, so it is the commits that say when it is over.
             await audit.until_committed()
             assert audit.missing or audit.overtakings()

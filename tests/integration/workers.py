@@ -23,7 +23,7 @@ class WorkerProcess:
     """One worker.
 
     Args:
-        broker: what it reads from; its address is the one setting without a default.
+        broker: what it reads from, or its address, the one setting without a default.
         topics: what it reads and writes.
         folder: for its log.
         program: what python runs; a test's own script to put a fault in.
@@ -32,7 +32,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: Broker | str,
         topics: Topics,
         folder: Path,
         *,
@@ -41,7 +41,7 @@ class WorkerProcess:
         **settings: object,
     ) -> None:
         everything = {
-            "kafka_bootstrap_servers": broker.bootstrap,
+            "kafka_bootstrap_servers": broker if isinstance(broker, str) else broker.bootstrap,
             "comments_topic": topics.comments,
             "decisions_topic": topics.decisions,
             "dead_letters_topic": topics.dead_letters,
