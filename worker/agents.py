@@ -326,6 +326,7 @@ class Pipeline:
                 "the decision is too large for its topic",
             )
             result[at] = (delivery, rejection)
+        self._limit.note([Reason.DECISION_REFUSED] * len(refused))
         if again := await self._publisher.publish([self._message(*result[at]) for at in refused]):
             raise _dead_letter_refused(result[refused[again[0]]][0].source, self._topics.dead_letters)
         return result

@@ -66,6 +66,8 @@ def screen(
         _screen_text(screener, text, audience, community, output)
         return
     assert input_ is not None  # noqa: S101  settled above; for the type checker
+    if output != _STANDARD and Path(output).exists() and input_ != _STANDARD and Path(output).samefile(input_):
+        raise StartupError(f"{output}: the output would overwrite the input")
     with ExitStack() as stack:
         try:
             source = sys.stdin.buffer if input_ == _STANDARD else stack.enter_context(Path(input_).open("rb"))

@@ -18,7 +18,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SCREENER_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    kafka_bootstrap_servers: str = Field(description="Kafka brokers, `host:port`, several with commas.")
+    kafka_bootstrap_servers: str = Field(min_length=1, description="Kafka brokers, `host:port`, several with commas.")
     comments_topic: str = Field("comments", description="Topic that comments are read from.")
     decisions_topic: str = Field("moderation.decisions", description="Topic that decisions are written to.")
     dead_letters_topic: str = Field(

@@ -436,6 +436,17 @@ async def test_so_does_one_made_of_a_decision_that_was() -> None:
     assert bench.consumer.acked == {}
 
 
+async def test_a_topic_that_takes_no_decision_does_not_drain_the_comments_into_dead_letters() -> None:
+    publisher = RecordingPublisher(too_large=on(DECISIONS))
+    bench = Bench(publisher, limit=Limit(in_a_row=3, ratio=1.0, window=100))
+    await bench.admit(*values("a", "b", "c"))
+
+    with pytest.raises(DeadLetterLimit, match="3 dead letters in a row"):
+        await run_to_its_end(bench)
+
+    assert (publisher.on(DEAD_LETTERS), bench.consumer.acked) == ([], {})
+
+
 # ---- rebalances and the end
 
 

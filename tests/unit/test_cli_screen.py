@@ -323,3 +323,13 @@ def test_in_a_pipe_with_the_shipped_model() -> None:
     assert summary.startswith("3 lines = 2 decisions (")
     assert summary.count("\n") == 1
     assert "\x1b" not in summary
+
+
+def test_an_output_that_is_the_input_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "comments.jsonl"
+    file.write_bytes(comment_value() + b"\n")
+    result = screen("--input", file, "--output", file)
+
+    assert result.exit_code == 2
+    assert result.stderr == f"comment-screener: {file}: the output would overwrite the input\n"
+    assert file.read_bytes() == comment_value() + b"\n"

@@ -150,3 +150,10 @@ def test_a_password_is_never_printed(environment: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_each_is_described_where_it_is_declared(name: str) -> None:
     assert (Settings.model_fields[name].description or "").endswith(".")
+
+
+def test_an_empty_address_is_no_address(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SCREENER_KAFKA_BOOTSTRAP_SERVERS", "")
+
+    with pytest.raises(StartupError, match=r"^SCREENER_KAFKA_BOOTSTRAP_SERVERS: "):
+        load_settings()
