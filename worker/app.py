@@ -44,6 +44,7 @@ _BUFFER: Final = 8192
 several seconds of a busy worker."""
 _POLL_RECORDS: Final = 500
 _METER_EVERY_S: Final = 5.0
+_METER_TIMEOUT_S: Final = 30.0
 _BEAT_EVERY_S: Final = 0.1
 _ABANDON_S: Final = 5.0
 
@@ -322,15 +323,16 @@ class Worker:
             oldest = pipeline.oldest()
             waiting = pipeline.in_flight > 0
             try:
-                lags = await meter.measure(self._assigned or set(), positions)
+                async with asyncio.timeout(_METER_TIMEOUT_S):
+                    lags = await meter.measure(self._assigned or set(), positions)
+                    # Looked at only when nothing moves: a lag without a record behind it is no work.
+                    if any(lags.values()) and not waiting and self._watchdog.stalled_s > _METER_EVERY_S:
+                        waiting = await meter.waiting(lags, positions)
+                    else:
+                        waiting = waiting or any(lags.values())
                 for partition, lag in lags.items():
                     self._metrics.lag_messages.labels(str(partition)).set(lag)
-                # Looked at only when nothing moves: a lag without a record behind it is no work.
-                if any(lags.values()) and not waiting and self._watchdog.stalled_s > _METER_EVERY_S:
-                    waiting = await meter.waiting(lags, positions)
-                else:
-                    waiting = waiting or any(lags.values())
-            except KafkaError as error:
+            except (KafkaError, TimeoutError) as error:
                 # Without the broker there is nothing to be stalled on: publishing has a bound of its own.
                 log.warning("cannot measure lag", error=type(error).__name__)
                 waiting = False

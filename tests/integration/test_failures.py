@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from tests.integration.audit import Audit
 from tests.integration.conftest import Topics, fresh_topics
@@ -149,6 +150,44 @@ async def test_a_model_that_hangs_ends_the_process_with_its_stacks(
         assert "watchdog: records are waiting and none was finished" in worker.said()
         assert "hang_for_ever" in worker.said()
         assert await audit.committed() == {}
+
+
+@pytest.mark.kafka_only  # transactions
+async def test_a_lag_of_markers_alone_is_no_stall(broker: Broker, topics: Topics, tmp_path: Path) -> None:
+    async with (
+        Audit(broker, topics) as audit,
+        WorkerProcess(broker, topics, tmp_path, watchdog_timeout_s=14) as worker,
+        AIOKafkaProducer(bootstrap_servers=broker.bootstrap, transactional_id=topics.comments) as producer,
+    ):
+        async with producer.transaction():
+            key, value = comments(1)[0]
+            sent = await producer.send_and_wait(topics.comments, key=key, value=value, partition=0)
+        audit.inputs[0, sent.offset] = key, value
+        await audit.until_complete()
+        # The end of the partition lies behind the marker, and no commit ever gets there.
+        await asyncio.to_thread(worker.until_said, 'screener_lag_messages{partition="0"} 1.0')
+        with pytest.raises(TimeoutError):
+            await asyncio.to_thread(worker.process.wait, 25.0)
+        assert await worker.terminate() == 0
+
+
+@pytest.mark.kafka_only  # the embedded one takes a static member that comes back for a stranger
+async def test_under_static_membership_a_quick_restart_moves_no_partition(
+    broker: Broker, topics: Topics, tmp_path: Path
+) -> None:
+    one = WorkerProcess(broker, topics, tmp_path, name="one", group_instance_id="one", session_timeout_s=20)
+    two = WorkerProcess(broker, topics, tmp_path, name="two", group_instance_id="two", session_timeout_s=20)
+    async with Audit(broker, topics) as audit, one, two:
+        await audit.produce(comments(200))
+        await audit.until_complete()
+        before = two.said().count('"event": "assigned"')
+        one.kill()
+        await one.start().ready()
+        await audit.produce(comments(200, seed=2))
+        await audit.until_complete()
+        await audit.until_committed()
+        assert two.said().count('"event": "assigned"') == before
+        audit.check()
 
 
 @pytest.mark.mutation

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-import urllib.error
+import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,6 +92,13 @@ class WorkerProcess:
     def metrics(self) -> str:
         """What /metrics says."""
         return self._get("/metrics")
+
+    def until_said(self, line: str) -> None:
+        """Wait until /metrics says it. Blocks."""
+        deadline = time.monotonic() + START_S
+        while line not in self.metrics():
+            assert time.monotonic() < deadline, f"/metrics never said {line}"
+            time.sleep(0.2)
 
     def _is_ready(self) -> bool:
         try:
