@@ -39,6 +39,10 @@ test-training: install ## Run the tests that need torch (5 GB, the first time)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[training]"
 	$(BIN)/python -m pytest tests/training $(ARGS)
 
+.PHONY: test-quality
+test-quality: install ## Ask the shipped model what it makes of comments written to be judged: a line per behaviour
+	$(BIN)/python -m pytest tests/quality $(ARGS)
+
 .PHONY: test-mutation
 test-mutation: install ## Run the worker with faults put in on purpose: the audit has to find each
 	$(BIN)/python -m pytest tests/integration -m mutation $(ARGS)
@@ -69,7 +73,8 @@ lock: ## Pin every dependency with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group build -o deploy/requirements-build.lock
 
 .PHONY: model
-model: install ## Train, export and evaluate the default model (DATA=folder; needs the extra `training`)
+model: install ## Train, calibrate, export and evaluate the default model (DATA=folder; 5 GB of torch, the first time)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[training]"
 	$(BIN)/python -m training all --data $(DATA)
 
 .PHONY: up

@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from worker.agents import Event, KafkaMessage
-from worker.classifier import LABELS, Scores, Tokens
+from worker.classifier import HARM_LABELS, LABELS, Found, Piece
 from worker.errors import FatalError, TransientError
+from worker.language import UNDETERMINED, Detection
 from worker.publisher import Message
-from worker.records import Model
+from worker.records import Model, Span
 
 NOON: Final = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 """When everything is decided that these tests decide."""
@@ -34,6 +35,9 @@ WORDS: Final = {
 
 POISON: Final = "poison"
 """A word that no fake classifier told of it can score."""
+
+TONGUES: Final = {"hallo": "de", "bonjour": "fr", "morning": "en"}
+"""What the fake detector knows of languages."""
 
 _PIECE: Final = 256
 _OVERLAP: Final = 32
@@ -61,7 +65,9 @@ class ManualClock:
 
 
 class FakeClassifier:
-    """Scores by word: each known word gives its label's score; every other score is near zero and follows from the text.
+    """Scores by word: each known word gives its label's score, and a harmful one a span.
+
+    Every other score is near zero and follows from the text.
 
     A token is a character. Thread-safe.
 
@@ -102,18 +108,18 @@ class FakeClassifier:
         """Every text (of a piece) that it was asked to score, in order."""
         return [text for batch in self.batches for text in batch]
 
-    def encode(self, texts: Sequence[str]) -> list[list[Tokens]]:
+    def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
         with self._changed:
             self.encoded.append(list(texts))
             self._changed.notify_all()
         self._fail("encode", texts)
-        return [[(_START, *map(ord, piece), _END) for piece in _pieces(text)] for text in texts]
+        return [[_piece(text, start) for start in _starts(text)] for text in texts]
 
-    def width(self, piece: Tokens) -> int:
-        return -(-len(piece) // _STEP) * _STEP
+    def width(self, piece: Piece) -> int:
+        return -(-len(piece.tokens) // _STEP) * _STEP
 
-    def score(self, pieces: Sequence[Tokens]) -> list[Scores]:
-        texts = ["".join(map(chr, piece[1:-1])) for piece in pieces]
+    def score(self, pieces: Sequence[Piece]) -> list[Found]:
+        texts = ["".join(map(chr, piece.tokens[1:-1])) for piece in pieces]
         with self._changed:
             self.batches.append(texts)
             self._changed.notify_all()
@@ -125,7 +131,10 @@ class FakeClassifier:
             raise TransientError("out of memory, for once")
         self._fail("score", texts)
         assert len({self.width(piece) for piece in pieces}) == 1, "pieces of different widths in one batch"
-        return [{label: scores[label] for label in self.labels} for scores in map(_score, texts)]
+        return [
+            Found({label: scores[label] for label in self.labels}, _spans(text, piece))
+            for text, scores, piece in zip(texts, map(_score, texts), pieces, strict=True)
+        ]
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Block until a call of another thread has made it so."""
@@ -142,10 +151,25 @@ class FakeClassifier:
                     raise ValueError(f"cannot {where} {text}")
 
 
-def _pieces(text: str) -> list[str]:
-    """Windows that overlap; the last one ends with the text."""
-    starts = range(0, max(len(text) - _OVERLAP, 1), _PIECE - _OVERLAP)
-    return [text[start : start + _PIECE] for start in starts]
+def _starts(text: str) -> Sequence[int]:
+    """Where the windows begin, which overlap; the last one ends with the text."""
+    return range(0, max(len(text) - _OVERLAP, 1), _PIECE - _OVERLAP)
+
+
+def _piece(text: str, start: int) -> Piece:
+    characters = text[start : start + _PIECE]
+    places = [(0, 0, None), *((at, at + 1, at) for at in range(start, start + len(characters))), (0, 0, None)]
+    return Piece((_START, *map(ord, characters), _END), lambda: places)
+
+
+def _spans(text: str, piece: Piece) -> tuple[Span, ...]:
+    """Where its known harmful words stand, each at its first occurrence in the piece."""
+    places = piece.places()
+    return tuple(
+        Span(places[1 + at][0], places[len(word) + at][1], label, score)
+        for word, (label, score) in WORDS.items()
+        if label in HARM_LABELS and (at := text.find(word)) >= 0
+    )
 
 
 def _score(text: str) -> dict[str, float]:
@@ -156,6 +180,11 @@ def _score(text: str) -> dict[str, float]:
         if word in text:
             scores[label] = score
     return scores
+
+
+def detect(text: str) -> Detection:
+    """Tell a language by word, as the worker's detector does by more; most texts have none of these."""
+    return next((Detection(tag, 0.99) for word, tag in TONGUES.items() if word in text), UNDETERMINED)
 
 
 class RecordingPublisher:

@@ -11,6 +11,7 @@ from worker.errors import Reason, Stage
 from worker.policy import KNOWN_BANDS, Policy
 from worker.policy_file import read_policy
 from worker.records import (
+    UNSUPPORTED_LANGUAGE,
     Action,
     AgeBand,
     Comment,
@@ -72,8 +73,13 @@ def policy_labels(draw: st.DrawFn, min_size: int = 0) -> dict[str, dict[str, dic
 def policies(draw: st.DrawFn) -> Policy:
     """A policy read from a file, with or without a community of its own rules."""
     document: dict[str, Any] = {"id": "drawn", "version": "1", "labels": draw(policy_labels(min_size=1))}
+    languages = st.dictionaries(st.sampled_from(_BAND_NAMES), st.sampled_from(["allow", "limit", "hold"]))
     if draw(st.booleans()):
-        document["communities"] = {COMMUNITY: {"labels": draw(policy_labels())}}
+        document["unsupported_language"] = draw(languages)
+    if draw(st.booleans()):
+        document["communities"] = {
+            COMMUNITY: {"labels": draw(policy_labels()), "unsupported_language": draw(languages)}
+        }
     return read_policy(json.dumps(document).encode(), "drawn.yaml")
 
 
@@ -110,27 +116,27 @@ def comments(texts: st.SearchStrategy[str] = _texts) -> st.SearchStrategy[Commen
 
 def decisions() -> st.SearchStrategy[Decision]:
     labels = st.sampled_from(LABELS)
+    reasons = st.builds(
+        ReasonGiven, labels, _unit, _unit, st.sampled_from(AgeBand), st.sampled_from(Action), st.text(_characters)
+    ) | st.builds(
+        ReasonGiven,
+        st.just(UNSUPPORTED_LANGUAGE),
+        st.none(),
+        st.none(),
+        st.sampled_from(AgeBand),
+        st.sampled_from(Action),
+        st.text(_characters),
+    )
     return st.builds(
         Decision,
         decision_id=st.from_regex(r"\A[A-Za-z0-9_-]{1,500}\Z"),
         comment_id=_ids,
         action=st.sampled_from(Action),
-        category=st.none() | labels,
+        category=st.none() | labels | st.just(UNSUPPORTED_LANGUAGE),
         severity=st.floats(0, 1),
         scores=scores(),
         spans=st.lists(st.builds(Span, st.integers(0, 9), st.integers(9, 99), labels, _unit), max_size=2),
-        reasons=st.lists(
-            st.builds(
-                ReasonGiven,
-                labels,
-                _unit,
-                _unit,
-                st.sampled_from(AgeBand),
-                st.sampled_from(Action),
-                st.text(_characters),
-            ),
-            max_size=2,
-        ),
+        reasons=st.lists(reasons, max_size=2),
         language=_languages,
         language_supported=st.none() | st.booleans(),
         model=_models,

@@ -1,8 +1,8 @@
-"""How the default model was made: read → split → train → export → evaluate → model card. Start at `__main__`."""
+"""How the default model was made: read → split → train → calibrate → export → evaluate → model card. Start at `__main__`."""
 
 from typing import Final
 
-VERSION: Final = "0.1.0"
+VERSION: Final = "0.2.0"
 """The version of the model that this code makes."""
 
 MAX_TOKENS: Final = 256

@@ -1,4 +1,7 @@
-"""How the default model is made. Each command goes on from what the one before it left in the work directory."""
+"""How the default model is made. Each command goes on from what the one before it left in the work directory.
+
+Exit codes: 0 done; 1 it came to nothing; 2 something is missing that it needs.
+"""
 
 # ruff: noqa: PLC0415 - each command imports what it needs: `read` and `--help` work without torch
 
@@ -6,17 +9,36 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from training.labels import load_rows, write_rows
+from worker.errors import FatalError, ScreenerError, StartupError
 
 # Nothing here fetches: the base weights come with a package.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 logging.getLogger("transformers").setLevel(logging.ERROR)
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+class _Commands(typer.core.TyperGroup):
+    """One clear line for whatever is missing, and for every error that is raised on purpose."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ScreenerError as error:
+            code = 2 if isinstance(error, StartupError) else 1
+            typer.echo(f"training: {error}", err=True)
+            raise typer.Exit(code) from error
+        except ModuleNotFoundError as error:
+            typer.echo(f"training: {error.name} is missing: pip install 'comment-screener[training]'", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=_Commands, add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False
+)
 
 Data = Annotated[Path, typer.Option("--data", envvar="SCREENER_TRAINING_DATA", help="Folder with the data sets.")]
 Work = Annotated[Path, typer.Option("--work", help="Rows, checkpoints and weights; never committed.")]
@@ -25,32 +47,91 @@ Model = Annotated[Path, typer.Option("--model", help="Folder of the exported mod
 WORK: Final = Path(".training")
 MODEL: Final = Path("worker/models/default")
 
+_MADE_BY: Final = {
+    "train.jsonl": "read",
+    "dev.jsonl": "read",
+    "model.pt": "average",
+    "calibration.json": "calibrate",
+    "model.onnx": "export",
+    "figures.json": "evaluate",
+}
+
+
+def _need(folder: Path, *names: str) -> None:
+    """Raises: StartupError where one of these files is not in `folder` yet."""
+    for name in names:
+        if not (folder / name).is_file():
+            raise StartupError(f"no {folder / name} yet: run `python -m training {_MADE_BY[name]}` first")
+
 
 @app.command()
 def read(data: Data, work: Work = WORK) -> None:
-    """Read every data set, split it, and write the rows that one run uses to the work directory."""
+    """Read every data set, split it, and write the rows that teach and those that measure to the work directory."""
     from training.authored import read_authored
     from training.read import read_all
-    from training.split import dev_mix, mix, split
+    from training.split import MIXES, dev_mix, split
 
+    if not data.is_dir():
+        raise StartupError(f"--data: no folder {data}")
+    try:
+        published = read_all(data)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StartupError(f"no {error.filename}: training/README.md says where each set comes from") from error
     # Ours first: of two rows with the same text the first one stays, and ours know every label.
-    teach, measure = split(read_authored() + read_all(data))
-    for name, rows in (("train", mix(teach)), ("dev", dev_mix(measure))):
+    teach, measure = split(read_authored() + published)
+    for name, rows in (("train", teach), ("dev", dev_mix(measure))):
         write_rows(work / f"{name}.jsonl", rows)
         print(f"{name}: {len(rows)} rows")
+    for source in sorted({r.source for r in teach} - set().union(*MIXES.values())):
+        typer.echo(f"{source} teaches nothing: it has no line in MIXES of training/split.py", err=True)
 
 
 @app.command()
 def train(work: Work = WORK) -> None:
-    """Train, or go on from the last checkpoint. Start anew by removing checkpoint.pt from the work directory."""
+    """Do every run of recipe.py, or go on from its last checkpoint. To start anew, remove the run's folder in the work folder."""
+    _need(work, "train.jsonl")
+    from training.recipe import RUNS
     from training.train import train as run
 
-    print(run(load_rows(work / "train.jsonl"), work))
+    rows = load_rows(work / "train.jsonl")
+    for name, recipe in RUNS.items():
+        try:
+            print(run(rows, work / name, recipe))
+        except ValueError as error:
+            raise FatalError(str(error)) from error
+
+
+@app.command()
+def average(work: Work = WORK) -> None:
+    """Average the weights of the runs, and of some steps within them, into one model."""
+    from training.average import average as run
+
+    try:
+        print(run(work))
+    except FileNotFoundError as error:
+        raise StartupError(f"no {error.filename} yet: run `python -m training train` first") from error
+    except ValueError as error:
+        raise FatalError(str(error)) from error
+
+
+@app.command()
+def calibrate(work: Work = WORK) -> None:
+    """Fit a slope and a shift per label, so that scores say how often they are right; on half of the dev rows."""
+    _need(work, "dev.jsonl", "model.pt")
+    from training.calibrate import calibrate as run
+
+    try:
+        lines = run(load_rows(work / "dev.jsonl"), work)
+    except ArithmeticError as error:
+        raise FatalError(str(error)) from error
+    for label, line in lines.items():
+        print(f"{label}: slope {line['slope']:.3f}, shift {line['shift']:+.3f}")
 
 
 @app.command()
 def export(work: Work = WORK, model: Model = MODEL) -> None:
     """Write model.onnx (int8), the tokenizer and config.json."""
+    _need(work, "model.pt", "calibration.json")
     from training.export import export as run
 
     run(work, model)
@@ -58,19 +139,33 @@ def export(work: Work = WORK, model: Model = MODEL) -> None:
 
 @app.command()
 def evaluate(work: Work = WORK, model: Model = MODEL) -> None:
-    """Measure the exported file on the dev rows; write thresholds.json."""
-    from training.card import label_table, precision_table
+    """Choose thresholds on one half of the dev rows, measure the exported file on the other."""
+    _need(work, "dev.jsonl", "model.pt", "calibration.json")
+    _need(model, "model.onnx")
+    from training.card import label_table
     from training.evaluate import evaluate as run
+    from training.export import float_scores
+    from training.peers import profanity_check
 
-    figures = run(load_rows(work / "dev.jsonl"), model, work)
+    rows = load_rows(work / "dev.jsonl")
+    try:
+        figures = run(rows, model, work, float_scores=float_scores(work), peer=profanity_check)
+    except ValueError as error:
+        # A label that the rows cannot decide, or no row that says where.
+        raise FatalError(str(error)) from error
     for part in ("all", "published", "authored"):
         print(f"\n{part}\n{label_table(figures[part])}")
-    print(precision_table(figures["all"]))
+    for name, (right, of) in figures["behaviours"].items():
+        print(f"{name}: {right} of {of}")
+    for name in ("spans", "flips", "normaliser", "peer"):
+        print(name, json.dumps(figures[name], indent=1))
 
 
 @app.command()
 def card(work: Work = WORK, model: Model = MODEL) -> None:
     """Write MODEL_CARD.md from the last evaluation."""
+    _need(work, "train.jsonl", "dev.jsonl", "figures.json")
+    _need(model, "model.onnx")
     from training.card import card as run
 
     figures = json.loads((work / "figures.json").read_text(encoding="utf-8"))
@@ -80,6 +175,7 @@ def card(work: Work = WORK, model: Model = MODEL) -> None:
 @app.command()
 def compare(work: Work = WORK) -> None:
     """Compare ways to quantise the trained model: accuracy, batch coupling, speed. Minutes; for RESULTS.md."""
+    _need(work, "train.jsonl", "dev.jsonl", "model.pt")
     from training.compare import compare as run
 
     print(run(load_rows(work / "train.jsonl"), load_rows(work / "dev.jsonl"), work))
@@ -90,6 +186,8 @@ def everything(data: Data, work: Work = WORK, model: Model = MODEL) -> None:
     """Everything, from the data sets to the model card."""
     read(data, work)
     train(work)
+    average(work)
+    calibrate(work)
     export(work, model)
     evaluate(work, model)
     card(work, model)

@@ -19,6 +19,7 @@ from training.evaluate import Array, by_label, coupling, open_session, pad, scor
 from training.export import MS, Graph, Layer, Linear, build, float32, int8_weights, per_token
 from training.labels import Row
 from training.train import load_trained
+from worker.classifier import LABELS
 
 CALIBRATION_ROWS: Final = 512
 COUPLED_TEXTS: Final = 200
@@ -61,7 +62,7 @@ def compare(teach: Sequence[Row], dev: Sequence[Row], work: Path) -> str:
     for name, graph in graphs.items():
         scores = score(sessions[name][1], tokens)
         exact = scores if exact is None else exact
-        figures = by_label(thinned, scores).values()
+        figures = by_label(thinned, scores, dict.fromkeys(LABELS, 0.5)).values()
         auc, ap = np.mean([f.roc_auc for f in figures]), np.mean([f.average_precision for f in figures])
         largest, mean, same = coupling(sessions[name][1], tokens[:COUPLED_TEXTS])
         lines.append(

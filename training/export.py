@@ -17,7 +17,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from training import VERSION
+from training import MAX_TOKENS, VERSION
+from training.calibrate import CALIBRATION
+from training.evaluate import open_session, score
+from training.labels import SPAN_LABELS
+from training.model import FAR
 from training.train import load_trained
 from worker.classifier import LABELS
 
@@ -30,6 +34,8 @@ BITS: Final = 7
 """Of a weight. With 8, a sum of two products can overflow the 16 bits in which x86 machines without VNNI instructions add
 them up: the same model would then give other scores there. With 7 it cannot."""
 
+SPAN_THRESHOLD: Final = 0.4
+"""From which probability a token belongs to a span, until `evaluate` has found a better one."""
 MASKED: Final = -10_000.0
 MS: Final = "com.microsoft"
 _TOKENIZER_SETTINGS: Final = frozenset({"do_lower_case", "model_max_length"})
@@ -65,7 +71,10 @@ Linear = Callable[[Graph, str, Layer], str]
 
 
 def build(state: Mapping[str, Array], linear: Linear, *, quantised: bool = True) -> bytes:
-    """The graph as bytes. Inputs input_ids, attention_mask: int64 [batch, sequence]; output logits: float32 [batch, 9].
+    """The graph as bytes.
+
+    Inputs input_ids, attention_mask: int64 [batch, sequence]; outputs logits: float32 [batch, 9], and token_logits: float32
+    [batch, sequence, 5], in the order of `SPAN_LABELS`.
 
     `state` is the trained model's state, `linear` how its linear layers are computed; `quantised` is about the word table.
     """
@@ -98,6 +107,8 @@ def build(state: Mapping[str, Array], linear: Linear, *, quantised: bool = True)
         active = g.add("BiasGelu", [*apply(hidden, f"{name}_wide", f"{key}.intermediate.dense")], f"{name}_gelu", MS)
         narrow = apply(active, f"{name}_narrow", f"{key}.output.dense")
         hidden = norm(narrow, hidden, f"{name}_norm2", f"{key}.output.LayerNorm")
+    tokens, bias = apply(hidden, "tokens", "token_head")
+    g.add("Add", [tokens, bias], "token_logits")
     _pool_and_classify(g, hidden, state)
     return _serialise(g)
 
@@ -131,9 +142,9 @@ def _embed(g: Graph, state: Mapping[str, Array], *, quantised: bool) -> str:
 
 
 def _pool_and_classify(g: Graph, hidden: str, state: Mapping[str, Array]) -> None:
-    """The mean over real tokens, and the head, both in float32: together they are a thousandth of the work.
+    """The mean and the maximum over real tokens, and the head, all in float32: together a thousandth of the work.
 
-    Written so that each text is reduced by itself: a plain product [batch, 384] · [384, 9] sums in another order when the
+    Written so that each text is reduced by itself: a plain product [batch, 768] · [768, 9] sums in another order when the
     batch is one, and the last bit of a score would tell how many texts came with it.
     """
     g.constant("row", np.array([1], np.int64))
@@ -142,7 +153,15 @@ def _pool_and_classify(g: Graph, hidden: str, state: Mapping[str, Array]) -> Non
     g.add("Unsqueeze", ["mask_float", "row"], "mask_row")
     g.add("MatMul", ["mask_row", hidden], "sum")
     g.add("ReduceSum", ["mask_row", "last"], "count", keepdims=1)
-    g.add("Div", ["sum", "count"], "pooled")
+    g.add("Div", ["sum", "count"], "mean")
+    g.constant("far", np.array(FAR, np.float32))
+    g.constant("whole", np.array(1, np.float32))
+    g.add("Unsqueeze", ["mask_float", "last"], "mask_column")
+    g.add("Sub", ["mask_column", "whole"], "mask_below")
+    g.add("Mul", ["mask_below", "far"], "mask_far")
+    g.add("Add", [hidden, "mask_far"], "real")
+    g.add("ReduceMax", ["real"], "top", axes=[1], keepdims=1)
+    g.add("Concat", ["mean", "top"], "pooled", axis=2)
     g.constant("head", state["head.weight"].astype(np.float32))
     g.constant("head_bias", state["head.bias"].astype(np.float32))
     g.add("Mul", ["pooled", "head"], "weighed")
@@ -153,8 +172,11 @@ def _pool_and_classify(g: Graph, hidden: str, state: Mapping[str, Array]) -> Non
 def _serialise(g: Graph) -> bytes:
     shape = ["batch", "sequence"]
     inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, shape) for n in ("input_ids", "attention_mask")]
-    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)])
-    graph = helper.make_graph(g.nodes, "screener", inputs, [output], g.constants)
+    outputs = [
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)]),
+        helper.make_tensor_value_info("token_logits", TensorProto.FLOAT, [*shape, len(SPAN_LABELS)]),
+    ]
+    graph = helper.make_graph(g.nodes, "screener", inputs, outputs, g.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MS, 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="comment-screener")
     onnx.checker.check_model(model)
@@ -197,7 +219,7 @@ def int8_weights(g: Graph, layer: Layer, bits: int) -> tuple[str, str, str]:
 def export(work: Path, folder: Path) -> None:
     """Write model.onnx, the tokenizer and config.json to `folder`."""
     model, tokenizer = load_trained(work)
-    state = {k: v.numpy() for k, v in model.state_dict().items()}
+    state = calibrated({k: v.numpy() for k, v in model.state_dict().items()}, work)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(build(state, per_token))
     # How long a piece may be and how it is padded is the caller's decision.
@@ -216,9 +238,35 @@ def export(work: Path, folder: Path) -> None:
         "id2label": {str(i): label for i, label in enumerate(LABELS)},
         "label2id": {label: i for i, label in enumerate(LABELS)},
         "max_position_embeddings": 512,
+        "spans": {"labels": list(SPAN_LABELS), "threshold": SPAN_THRESHOLD},
         "screener": {"name": "default", "version": VERSION},
     }
     _write_json(folder / "config.json", config)
+
+
+def calibrated(state: Mapping[str, Array], work: Path) -> dict[str, Array]:
+    """The state with `calibrate`'s slopes and shifts in its head, so that calibration costs nothing when it runs.
+
+    Raises:
+        FileNotFoundError: `calibrate` did not run yet.
+    """
+    found = json.loads((work / CALIBRATION).read_text(encoding="utf-8"))
+    slope = np.array([found[label]["slope"] for label in LABELS], np.float32)
+    shift = np.array([found[label]["shift"] for label in LABELS], np.float32)
+    weight, bias = state["head.weight"] * slope[:, None], state["head.bias"] * slope + shift
+    return {**state, "head.weight": weight, "head.bias": bias}
+
+
+def float_scores(work: Path) -> Callable[[Sequence[str]], Array]:
+    """The same model in float32, calibrated as the exported one is: normalised texts → scores, to see what int8 costs."""
+    model, tokenizer = load_trained(work)
+    state = calibrated({k: v.numpy() for k, v in model.state_dict().items()}, work)
+    session = open_session(build(state, float32, quantised=False), 0)
+
+    def of(texts: Sequence[str]) -> Array:
+        return score(session, tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"])
+
+    return of
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -14,6 +14,9 @@ from worker.classifier import LABELS
 
 Split = Literal["train", "dev"]
 
+SPAN_LABELS: Final = ("toxicity", "insult", "identity_attack", "threat", "profanity")
+"""What the token head tells apart, in the order of its outputs. The first says whether a token belongs to a span at all."""
+
 MEANING: Final[Mapping[str, str]] = {
     "toxicity": "rude, hateful or unreasonable enough to make people leave",
     "severe_toxicity": "hateful or aggressive beyond doubt: wishes of death and suffering, abuse that is meant to hurt",
@@ -27,8 +30,8 @@ MEANING: Final[Mapping[str, str]] = {
 }
 
 
-LIKELY: Final = 0.5
-"""From this target on, a label rather holds than not."""
+SPANS_TRIAL: Final = "semeval-2021-task-5-trial"
+"""The group of the rows on which agreement about places is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,13 @@ class Row:
 
     `targets` holds, per label, how sure its annotators are, in [0, 1]; a label that is absent is unknown, never negative.
     `assumed` names those targets that we inferred and nobody annotated: they train the model and never measure it, except
-    where `evaluate` says so. Rows of one `group` (a text and its rewrite) stay on one side of the split.
+    where `evaluate` says so. Rows of one `group` (a text and its rewrite) stay on one side of the split. `behaviour` is what
+    an authored row is about.
+
+    `written` is the text as it was typed, where a disguise in it was undone; else None.
+
+    `spans` says where: stretches (start, end, label, share of annotators) of `text`, what is outside them being 0 for each of
+    `SPAN_LABELS`. None is unknown.
     """
 
     text: str
@@ -46,6 +55,9 @@ class Row:
     split: Split | None = None
     assumed: frozenset[str] = field(default=frozenset())
     group: str | None = None
+    behaviour: str | None = None
+    spans: tuple[tuple[int, int, str, float], ...] | None = None
+    written: str | None = None
 
     def __post_init__(self) -> None:
         """Raises: ValueError for a label that there is not, or a target outside [0, 1]."""

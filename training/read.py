@@ -4,18 +4,21 @@ One function a set, because each set means something else by its labels; what a 
 first step of the flow; `READERS` names them all, and README.md says where each set comes from.
 """
 
+import ast
 import csv
 import html
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-from training.labels import Row, Split
+from training.labels import SPAN_LABELS, SPANS_TRIAL, Row, Split
 from training.vocabulary import MAY_BE, RUDE
-from worker.normalise import normalise
+from worker.normalise import fold, normalise, normalise_mapped
 
 csv.field_size_limit(1 << 24)
 
@@ -28,6 +31,13 @@ _HARMLESS: Final = {"toxicity": 0.05, "severe_toxicity": 0.0, "insult": 0.03, "p
 _KIND: Final = frozenset({"admiration", "caring", "gratitude", "love"})
 _PLEASED: Final = frozenset({"approval", "optimism", "joy", "excitement", "relief", "pride"})
 _CROSS: Final = frozenset({"anger", "annoyance", "disgust", "disapproval", "disappointment"})
+
+_SPAN_TYPES: Final = {
+    "Insult": "insult",
+    "Profane/Obscene": "profanity",
+    "Identity based Attack": "identity_attack",
+    "Threat": "threat",
+}
 
 Read = Callable[[Path], Iterator[Row]]
 
@@ -46,7 +56,9 @@ def row(
     What follows: the toxic are not kind (kindness is what makes people stay, toxicity what makes them leave); what is not
     toxic is not severely so; and a text without a single word of a rare label's vocabulary is a negative for that label.
     """
-    text = normalise(html.unescape(text))
+    typed = html.unescape(text)
+    text = normalise(typed)
+    written = None if fold(typed) == text else typed
     inferred = dict(assumed or {})
     toxicity = targets.get("toxicity", inferred.get("toxicity"))
     if toxicity is not None and toxicity >= _TOXIC:
@@ -57,7 +69,11 @@ def row(
         if not all(v.search(text) for v in vocabularies):
             inferred.setdefault(label, 0.0)
     inferred = {label: target for label, target in inferred.items() if label not in targets}
-    return Row(text, {**targets, **inferred}, source, _given(split), frozenset(inferred), group)
+    # In what nobody finds toxic there is nothing to point at.
+    spans = () if toxicity is not None and toxicity <= _CIVIL and not RUDE.search(text) else None
+    return Row(
+        text, {**targets, **inferred}, source, _given(split), frozenset(inferred), group, spans=spans, written=written
+    )
 
 
 def harmless(text: str) -> Mapping[str, float]:
@@ -130,33 +146,79 @@ def jigsaw_balanced(folder: Path) -> Iterator[Row]:
 
 
 def toxic_spans(folder: Path) -> Iterator[Row]:
-    """Shares of annotators who called a comment toxic, and who marked a span of each type in it."""
-    types = {
-        "Insult": "insult",
-        "Profane/Obscene": "profanity",
-        "Identity based Attack": "identity_attack",
-        "Threat": "threat",
-    }
-    marked: dict[str, set[str]] = defaultdict(set)
+    """Shares of annotators who called a comment toxic, and who marked what in it.
+
+    Where the shared task published the characters that the majority marked, those are the spans; its trial part measures.
+    """
+    marked: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
     for r in _table(folder / "spans.csv"):
-        if r["type"] in types:
-            marked[r["annotation"]].add(types[r["type"]])
+        if r["type"] in _SPAN_TYPES or r["type"] == "Other Toxicity":
+            marked[r["annotation"]].append((_SPAN_TYPES.get(r["type"], "toxicity"), int(r["start"]), int(r["end"])))
     toxic: dict[str, list[bool]] = defaultdict(list)
-    kinds: dict[str, list[set[str]]] = defaultdict(list)
+    votes: dict[str, list[list[tuple[str, int, int]]]] = defaultdict(list)
     for r in _table(folder / "annotations.csv"):
-        comment, spans = r["comment_id"], marked.get(r["annotation"], set())
+        comment, spans = r["comment_id"], marked.get(r["annotation"], [])
         toxic[comment].append(r["not toxic"] == "False")
-        # "All toxic" without a span says nothing about the type.
+        # "All toxic" without a span says nothing about the type or the place.
         if spans or r["not toxic"] == "True":
-            kinds[comment].append(spans)
+            votes[comment].append(spans)
+    task = {
+        r["text"]: (split, ast.literal_eval(r["spans"]))
+        for name, split in (("tsd_train.csv", "train"), ("tsd_trial.csv", "dev"))
+        for r in _table(folder / name)
+    }
     for r in _table(folder / "comments.csv"):
-        comment = r["comment_id"]
+        comment, text = r["comment_id"], r["comment_text"]
         if comment not in toxic:
             continue
-        targets = {"toxicity": fmean(toxic[comment])}
-        if len(kinds[comment]) > 1:
-            targets |= {label: fmean(label in k for k in kinds[comment]) for label in types.values()}
-        yield row("toxic_spans", r["comment_text"], targets)
+        targets, shares = {"toxicity": fmean(toxic[comment])}, None
+        if len(votes[comment]) > 1:
+            typed = [{label for label, *_ in vote} for vote in votes[comment]]
+            targets |= {label: fmean(label in kinds for kinds in typed) for label in _SPAN_TYPES.values()}
+            shares = _shares(len(text), votes[comment])
+        split, characters = task.get(text, (None, None))
+        if characters is not None:
+            shares = shares or {}
+            shares["toxicity"] = [0.0] * len(text)
+            for at in characters:
+                shares["toxicity"][at] = 1.0
+        # The trial part is what others measure on: apart from our own dev rows, whose spans nobody settled.
+        group = SPANS_TRIAL if split == "dev" else None
+        yield _with_spans(row("toxic_spans", text, targets, split=split, group=group), text, shares)
+
+
+def _shares(length: int, votes: Sequence[Sequence[tuple[str, int, int]]]) -> dict[str, list[float]]:
+    """Per label and character, the share of annotators who marked it; any mark counts as toxic."""
+    shares = {label: [0.0] * length for label in SPAN_LABELS}
+    for vote in votes:
+        for label in SPAN_LABELS:
+            mine = {
+                at for said, start, end in vote if label in (said, "toxicity") for at in range(start, min(end, length))
+            }
+            for at in mine:
+                shares[label][at] += 1 / len(votes)
+    return shares
+
+
+def _with_spans(r: Row, original: str, shares: Mapping[str, Sequence[float]] | None) -> Row:
+    """The row with the characters' shares carried over to its normalised text, as runs of equal share."""
+    normalised = normalise_mapped(original)
+    # An HTML entity that was undone has moved what follows it.
+    if not shares or normalised.text != r.text:
+        return r
+    spans = []
+    for label, values in shares.items():
+        per_character = []
+        for at in range(len(r.text)):
+            start, end = normalised.original(at, at + 1)
+            per_character.append(round(max(values[start:end]), 3))
+        at = 0
+        for value, run in itertools.groupby(per_character):
+            length = len(list(run))
+            if value > 0:
+                spans.append((at, at + length, label, min(1.0, value)))
+            at += length
+    return replace(r, spans=tuple(spans))
 
 
 def paradetox(folder: Path) -> Iterator[Row]:

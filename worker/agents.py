@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from worker import codec, dead_letters
 from worker.errors import FatalError, Reason, ScreenerError, Stage, TransientError
-from worker.metrics import NO_CATEGORY, Metrics
+from worker.metrics import NO_CATEGORY, SUPPORT, Metrics
 from worker.publisher import Message
 from worker.records import AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
@@ -365,6 +365,7 @@ class Pipeline:
             metrics.comments.labels(outcome.action).inc()
             band = outcome.audience_age_band or AgeBand.UNKNOWN
             metrics.decisions.labels(outcome.category or NO_CATEGORY, band).inc()
+            metrics.languages.labels(SUPPORT[outcome.language_supported]).inc()
             if (timestamp := delivery.event.message.timestamp) is not None:
                 metrics.end_to_end_seconds.observe(max(0.0, now - timestamp))
 

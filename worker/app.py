@@ -29,10 +29,11 @@ from worker.errors import FatalError, ScreenerError, StartupError
 from worker.health import HealthServer
 from worker.lag import LagMeter
 from worker.metrics import Metrics
+from worker.operating_points import operating_points_of
 from worker.policy import Policy
 from worker.policy_file import load_policy
 from worker.publisher import Publisher
-from worker.screening import Screener
+from worker.screening import Detect, Screener
 from worker.settings import Settings
 from worker.topics import describe_topics
 from worker.watchdog import Watchdog
@@ -97,7 +98,9 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
     )
 
 
-def create_screener(settings: Settings, metrics: Metrics, *, classifier: Classifier, policy: Policy) -> Screener:
+def create_screener(
+    settings: Settings, metrics: Metrics, *, classifier: Classifier, policy: Policy, detect: Detect
+) -> Screener:
     """The line through the middle, wired; it has answered the probe.
 
     Raises:
@@ -106,6 +109,7 @@ def create_screener(settings: Settings, metrics: Metrics, *, classifier: Classif
     screener = Screener(
         classifier,
         policy,
+        detect=detect,
         observer=metrics,
         max_batch_tokens=settings.max_batch_tokens,
         cache_entries=settings.cache_entries,
@@ -129,6 +133,17 @@ def load_classifier(settings: Settings) -> Classifier:
         threads=settings.inference_threads,
         label_map=None if settings.label_map is None else read_label_map(settings.label_map),
     )
+
+
+def load_detector() -> Detect:
+    """What tells languages. Imports its library, which takes half a second.
+
+    Raises:
+        StartupError: its model does not load.
+    """
+    from worker.langid import open_detector  # noqa: PLC0415
+
+    return open_detector().detect
 
 
 class Worker:
@@ -173,14 +188,15 @@ class Worker:
         log.info("listening", host=settings.http_host, port=self._health.port)
 
         started = time.monotonic()
-        policy = load_policy(settings.policy)
+        policy = load_policy(settings.policy, operating_points_of(settings.model))
         for warning in policy.warnings:
             log.warning("policy", warning=warning)
         classifier = self._classifier
         if classifier is None:
             classifier = await asyncio.to_thread(load_classifier, settings)
+        detect = await asyncio.to_thread(load_detector)
         screener = await asyncio.to_thread(
-            create_screener, settings, self._metrics, classifier=classifier, policy=policy
+            create_screener, settings, self._metrics, classifier=classifier, policy=policy, detect=detect
         )
         self._model_ready = True
         log.info(

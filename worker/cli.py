@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from worker import cli_policy
+from worker.cli_evaluate import evaluate
 from worker.cli_screen import screen
 from worker.demo import load
 from worker.demo import run as demo
@@ -39,6 +40,7 @@ topics = typer.Typer(no_args_is_help=True, help="The topics that the worker need
 app.add_typer(topics, name="topics")
 app.add_typer(cli_policy.app, name="policy")
 app.command()(screen)
+app.command()(evaluate)
 app.command(name="load")(load.command)
 app.command(name="demo")(demo.command)
 

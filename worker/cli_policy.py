@@ -15,11 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.classifier import LABELS
+from worker.errors import StartupError
+from worker.language import UNDETERMINED, Detection, Language, settle
+from worker.operating_points import Points, operating_points_of
 from worker.policy import Policy, Rule, Verdict
-from worker.policy_file import PolicyError, load_policy, not_one_of, preset_path
-from worker.records import Action, AgeBand, PolicyVersion
+from worker.policy_file import PolicyError, load_policy, not_one_of, preset_path, write_scores
+from worker.records import Action, AgeBand, PolicyVersion, ReasonGiven
 
 _EXIT_WRONG_INPUT: Final = 2
+_OF_MODEL: Final = "Precisions in the policy stand for this model's scores."
 _STYLES: Final = {
     Action.HIGHLIGHT: "green",
     Action.ALLOW: "dim",
@@ -57,18 +61,24 @@ class Explained(msgspec.Struct, frozen=True):
     policy: PolicyVersion
     community_id: str | None
     scores: Mapping[str, float]
+    language: str | None
+    language_supported: bool | None
     audiences: dict[AgeBand, BandExplained]
 
 
 @app.command()
 def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Policy files, or names of presets.")],
+    model: Annotated[
+        str | None, typer.Option(help=f"{_OF_MODEL} Prints them. Else those of the shipped model, unprinted.")
+    ] = None,
 ) -> None:
     """Say of each policy that it is right, or everything that is wrong with it, with its line."""
+    points = _points(model)
     wrong = False
     for file in files:
         try:
-            policy = load_policy(file)
+            policy = load_policy(file, points)
         except PolicyError as error:
             wrong = True
             for problem in error.problems:
@@ -77,8 +87,8 @@ def check(
         version = policy.version
         rules = f"{len(policy.rule_names)} rules"
         typer.echo(f"{file}: ok, {version.id}, version {version.version}, sha256 {version.sha256[:12]}, {rules}")
-        for warning in policy.warnings:
-            typer.echo(warning)
+        for line in (*policy.warnings, *(policy.resolved if model is not None else ())):
+            typer.echo(line)
     if wrong:
         raise typer.Exit(_EXIT_WRONG_INPUT)
 
@@ -91,23 +101,27 @@ def explain(
     ] = None,
     policy: Annotated[str, typer.Option(help="A policy file, or the name of a preset.")] = "default",
     community: Annotated[str | None, typer.Option(help="The community it is written in.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model that scores the text.")] = None,
     *,
+    language: Annotated[
+        str | None,
+        typer.Option(help="What the producer says of the language, for example pt. Else the text alone tells."),
+    ] = None,
+    model: Annotated[str, typer.Option(help=f"The model that scores the text. {_OF_MODEL}")] = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a policy does to one comment for each age of its readers, and why."""
     try:
-        loaded = load_policy(policy)
+        loaded = load_policy(policy, _points(model))
     except PolicyError as error:
         _stop(error.problems)
     if (text is None) == (scores is None):
         _stop(["explain: give either a text or --scores"])
-    given = _score(text, model) if text is not None else _parse_scores(scores or "")
+    given, detected = _score(text, model) if text is not None else (_parse_scores(scores or ""), UNDETERMINED)
+    told = settle(language, detected)
     if community is not None and community not in loaded.communities:
         typer.echo(f"{policy}: says nothing of the community {community}; its general rules apply", err=True)
-    explained = Explained(
-        loaded.version, community, given, {band: _explain_band(loaded, given, band, community) for band in AgeBand}
-    )
+    bands = {band: _explain_band(loaded, given, told, band, community) for band in AgeBand}
+    explained = Explained(loaded.version, community, given, told.tag, told.supported, bands)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(explained)).decode())
     else:
@@ -115,12 +129,25 @@ def explain(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="The name of a preset.")] = "default") -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="The name of a preset.")] = "default",
+    model: Annotated[
+        str | None, typer.Option(help=f"{_OF_MODEL} Prints them in their place. Else the preset as it is.")
+    ] = None,
+) -> None:
     """Print a preset, as a start for a policy of your own."""
     try:
-        typer.echo(preset_path(name).read_text("utf-8"), nl=False)
+        text = preset_path(name).read_text("utf-8")
+        typer.echo(text if model is None else write_scores(text, name, _points(model)), nl=False)
     except PolicyError as error:
         _stop(error.problems)
+
+
+def _points(model: str | None) -> Points:
+    try:
+        return operating_points_of(model or "default")
+    except StartupError as error:
+        _stop([str(error)])
 
 
 def _stop(problems: Sequence[str]) -> NoReturn:
@@ -129,11 +156,11 @@ def _stop(problems: Sequence[str]) -> NoReturn:
     raise typer.Exit(_EXIT_WRONG_INPUT)
 
 
-def _score(text: str, model: str | None) -> Mapping[str, float]:
+def _score(text: str, model: str) -> tuple[Mapping[str, float], Detection]:
     # Only here, because it loads the model's runtime, and everything else in this file is quick.
-    from worker.cli_scoring import score_text  # noqa: PLC0415
+    from worker.cli_scoring import detect_language, score_text  # noqa: PLC0415
 
-    return score_text(text, model)
+    return score_text(text, model), detect_language(text)
 
 
 def _parse_scores(written: str) -> dict[str, float]:
@@ -177,9 +204,9 @@ def _read_score(value: object) -> float | None:
 
 
 def _explain_band(
-    policy: Policy, scores: Mapping[str, float], band: AgeBand, community_id: str | None
+    policy: Policy, scores: Mapping[str, float], language: Language, band: AgeBand, community_id: str | None
 ) -> BandExplained:
-    verdict = policy.decide(scores, band, community_id)
+    verdict = policy.decide(scores, band, community_id, language_supported=language.supported)
     if verdict.reasons:
         return BandExplained(verdict, None)
     rules = [(label, rule) for label, rule in policy.rules_for(band, community_id) if label in scores]
@@ -197,12 +224,12 @@ def _nearest(rules: Sequence[tuple[str, Rule]], scores: Mapping[str, float]) -> 
 def _table(explained: Explained) -> Table:
     version = explained.policy
     community = f" in {explained.community_id}" if explained.community_id else ""
-    table = Table(title=Text(f"{version.id} {version.version}{community}"), caption=Text(_listed(explained.scores)))
+    table = Table(title=Text(f"{version.id} {version.version}{community}"), caption=Text(_listed(explained)))
     for column in ("readers", "action", "category", "why"):
         table.add_column(column)
     for band, row in explained.audiences.items():
         verdict = row.verdict
-        why = [f"{r.label} {r.score:.3f} ≥ {r.threshold:g}  {r.rule}" for r in verdict.reasons]
+        why = [_why(reason) for reason in verdict.reasons]
         if near := row.nearest:
             why = [f"nearest: {near.label} {near.score:.3f}, {near.missing:.3f} below {near.threshold:g}  {near.rule}"]
         # Text, because a name in square brackets would be read as markup.
@@ -211,5 +238,12 @@ def _table(explained: Explained) -> Table:
     return table
 
 
-def _listed(scores: Mapping[str, float]) -> str:
-    return ", ".join(f"{label} {scores[label]:.3f}" for label in LABELS if label in scores)
+def _why(reason: ReasonGiven) -> str:
+    fired = "" if reason.score is None else f" {reason.score:.3f} ≥ {reason.threshold:g}"
+    return f"{reason.label}{fired}  {reason.rule}"
+
+
+def _listed(explained: Explained) -> str:
+    scores = ", ".join(f"{label} {explained.scores[label]:.3f}" for label in LABELS if label in explained.scores)
+    unknown = "" if explained.language_supported is not False else ", which the model does not know"
+    return scores if explained.language is None else f"{scores}; language {explained.language}{unknown}"

@@ -1,17 +1,26 @@
 """Model and policy for the commands that need no Kafka."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
-from worker.classifier import Classifier
-from worker.errors import FatalError
+from worker.classifier import LABELS, Classifier
+from worker.errors import FatalError, StartupError
+from worker.language import Detection
 from worker.metrics import Metrics
 from worker.normalise import normalise
+from worker.operating_points import operating_points_of
+from worker.policy import Policy
 from worker.policy_file import load_policy
-from worker.screening import Rejection, Screener
+from worker.records import PolicyVersion
+from worker.screening import Detect, Rejection, Screener
 
 _CACHE_ENTRIES = 100_000
 _MAX_BATCH_TOKENS = 2048
+# The default one would not do: it may ask for precisions that a model of one's own does not state.
+_NO_POLICY: Final = Policy(PolicyVersion("none", "0", "0" * 64), {}, {})
+_THRESHOLDS: Final = "thresholds.json"
 
 
 def open_classifier(model: str | None, threads: int = 0, label_map: Path | None = None) -> Classifier:
@@ -22,6 +31,13 @@ def open_classifier(model: str | None, threads: int = 0, label_map: Path | None 
     return OnnxClassifier(model_folder(model or "default"), threads=threads, label_map=names)
 
 
+def open_detector() -> Detect:
+    """What tells languages. Imports its library, which takes half a second."""
+    from worker.langid import open_detector  # noqa: PLC0415
+
+    return open_detector().detect
+
+
 def open_screener(
     model: str | None,
     policy: str | None,
@@ -30,14 +46,20 @@ def open_screener(
     label_map: Path | None = None,
     cache_entries: int = _CACHE_ENTRIES,
 ) -> Screener:
-    """The line through the middle, as the worker runs it."""
+    """The line through the middle, as the worker runs it. Without a policy, for those who only want scores."""
     return Screener(
         open_classifier(model, threads, label_map),
-        load_policy(policy or "default"),
+        _NO_POLICY if policy is None else load_policy(policy, operating_points_of(model or "default")),
+        detect=open_detector(),
         observer=Metrics(),
         max_batch_tokens=_MAX_BATCH_TOKENS,
         cache_entries=cache_entries,
     )
+
+
+def detect_language(text: str) -> Detection:
+    """What a comment's text says of its language."""
+    return open_detector()(normalise(text))
 
 
 def score_text(text: str, model: str | None) -> Mapping[str, float]:
@@ -51,3 +73,33 @@ def score_text(text: str, model: str | None) -> Mapping[str, float]:
     if isinstance(scores, Rejection):
         raise FatalError(scores.message)
     return scores
+
+
+def model_thresholds(model: str | None) -> dict[str, float] | None:
+    """The thresholds that lie in a model's folder; None where there are none. Errors as in `read_thresholds`."""
+    from worker.onnx import model_folder  # noqa: PLC0415
+
+    path = model_folder(model or "default") / _THRESHOLDS
+    return read_thresholds(path) if path.is_file() else None
+
+
+def read_thresholds(path: Path) -> dict[str, float]:
+    """From which score on a label counts as found: `{"insult": 0.62}`.
+
+    Raises:
+        StartupError: it is not such a file, in one line.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise StartupError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise StartupError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise StartupError(f"{path}: not a JSON object")
+    for label, threshold in content.items():
+        if label not in LABELS:
+            raise StartupError(f"{path}: {label} is none of {', '.join(LABELS)}")
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise StartupError(f"{path}: {label}: a threshold is a number from 0 to 1")
+    return {label: float(threshold) for label, threshold in content.items()}

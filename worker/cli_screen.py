@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from worker import codec
 from worker.cli_scoring import open_screener
@@ -91,22 +92,28 @@ def _screen_text(screener: Screener, text: str, audience: AgeBand, community: st
         except OSError as error:
             raise StartupError(f"{error.filename}: {error.strerror}") from error
     elif sys.stdout.isatty():
-        _show(outcome)
+        _show(outcome, text)
     else:
         sys.stdout.buffer.write(codec.encode(outcome) + b"\n")
 
 
-def _show(decision: Decision) -> None:
-    """A decision for a person."""
+def _show(decision: Decision, text: str) -> None:
+    """A decision for the person who typed the text."""
     console = Console()
     because = f" for {decision.category}" if decision.category else ""
     console.print(f"[bold]{decision.action}[/bold]{because}, severity {decision.severity:.2f}")
     for reason in decision.reasons:
+        fired = "" if reason.score is None else f" {reason.score:.4f} ≥ {reason.threshold:g}"
         console.print(
-            f"  {reason.label} {reason.score:.4f} ≥ {reason.threshold:g} → {reason.action} "
-            f"for {reason.age_band} readers ({reason.rule})",
-            highlight=False,
+            f"  {reason.label}{fired} → {reason.action} for {reason.age_band} readers ({reason.rule})", highlight=False
         )
+    for span in decision.spans:
+        where = Text(text[span.start : span.end], style="underline")
+        console.print(
+            Text("  "), where, Text(f" {span.label} {span.score:.2f}, characters {span.start}-{span.end}"), sep=""
+        )
+    if decision.language_supported is False:
+        console.print(f"  language {decision.language}: the scores mean little", highlight=False)
     table = Table("label", "score", box=None)
     for label, score in sorted(decision.scores.items(), key=lambda item: -item[1]):
         table.add_row(label, f"{score:.4f}")

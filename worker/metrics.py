@@ -10,10 +10,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from worker.classifier import LABELS
 from worker.errors import Reason
-from worker.records import Action, AgeBand, Model, PolicyVersion
+from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, Model, PolicyVersion
 
 STAGES: Final = ("decode", "queue", "tokenise", "infer", "decide", "publish")
 NO_CATEGORY: Final = "none"
+CATEGORIES: Final = (*LABELS, UNSUPPORTED_LANGUAGE, NO_CATEGORY)
+SUPPORT: Final = {True: "true", False: "false", None: "undetermined"}
+"""What a decision says of its language → the value of the metric's label."""
 _MILLISECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _END_TO_END: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
 
@@ -32,8 +35,15 @@ class Metrics:
         )
         self.decisions = Counter(
             "screener_decisions_total",
-            "Decisions by the label behind them ('none' for a plain allow) and the audience's age band.",
+            "Decisions by the label behind them ('none' for a plain allow, 'unsupported_language' where no score is) and the "
+            "audience's age band.",
             ["category", "age_band"],
+            registry=r,
+        )
+        self.languages = Counter(
+            "screener_languages_total",
+            "Decisions by whether the model knows the comment's language ('undetermined' where it cannot be told).",
+            ["supported"],
             registry=r,
         )
         self.dead_letters = Counter(
@@ -121,9 +131,11 @@ class Metrics:
 
         for action in Action:
             self.comments.labels(action)
-        for category in (*LABELS, NO_CATEGORY):
+        for category in CATEGORIES:
             for band in AgeBand:
                 self.decisions.labels(category, band)
+        for supported in SUPPORT.values():
+            self.languages.labels(supported)
         for reason in Reason:
             self.dead_letters.labels(reason)
         for stage in STAGES:

@@ -1,35 +1,243 @@
-"""Text as people type it → text as the model reads it.
+"""Text as people type it → text as the model reads it, with a map back.
 
 The first step after decoding. Comments that look the same become the same string, so that invisible characters neither
-change a score nor split the cache. The training code calls the same function.
+change a score nor split the cache; and words that were disguised to get past a filter become words again (the tricks are in
+`worker/obfuscation.py`). The training code calls the same function. A moderator is shown the original, which is why the map
+exists: `Normalised.original` says where in it a piece of the plain text stands.
+
+Every step is a function from a text to the edits it asks for, in one walk from left to right.
 """
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
 from typing import Final
 
+from worker.obfuscation import TRICKS, Edit, Trick, may_be
+
 # Zero-width and directional marks, soft hyphens, byte-order marks, word joiners: invisible, and used to cut words in two.
+# Variation selectors have a meaning after an emoji only.
 _INVISIBLE: Final = re.compile(
     r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f"
-    r"\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    r"\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]+|(?<=[^\W\d_])[\ufe00-\ufe0f]+"
 )
 # U+200D stays where it joins emoji: without it a family becomes four strangers.
-_JOINER_AT_LETTER: Final = re.compile(r"(?<=\w)\u200d+|\u200d+(?=\w)")
+_JOINER_AT_LETTER: Final = re.compile(r"(?<=\w)\u200d+|(?<!\u200d)\u200d++(?=\w)")
 # Single characters for a whole phrase, which would make a text many times as long as it may be.
 _PHRASES: Final = re.compile(r"[\ufdfa\ufdfb]")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
-_SPACE: Final = re.compile(r"\s+")
+_BLANK: Final = r"\s\x00-\x08\x0e-\x1f\x7f-\x9f"
+_SPACE: Final = re.compile(rf"(?! )[{_BLANK}][{_BLANK}]*| [{_BLANK}]+")
 # Past three, one more repeated letter carries no more meaning: "noooooooo" and "nooooo" are one text.
-_STRETCHED: Final = re.compile(r"(.)\1{3,}")
+# Stars behind a letter count what is hidden: f*** is not f*****.
+_MOST_HIDDEN: Final = 24
+_STRETCHED: Final = re.compile(rf"([^*])\1{{3,}}|(?<![A-Za-z*])\*{{4,}}|(?<=[A-Za-z])\*{{{_MOST_HIDDEN + 1},}}")
+# What `_SPACE`, `_STRETCHED` or the undoing of stretched words would change in a text in ASCII.
+_UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f]| (?: |\Z)|\A |([A-Za-z])\1\1|([^A-Za-z])\2{3}", re.DOTALL)
+
+VERSION: Final = "2"
+"""Raised with every change that makes some text read differently (here, in `obfuscation`, in `words.txt`): a decision's id
+depends on it."""
+
+_ROUNDS: Final = 8
+"""Times that the steps are gone through at most, until nothing changes any more; two are enough for what people write."""
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A text as the model reads it, and where each of its characters came from."""
+
+    text: str
+    _starts: Sequence[int] = field(repr=False)
+    _ends: Sequence[int] = field(repr=False)
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """The smallest slice of the original that `text[start:end]` came from, in code points.
+
+        Raises:
+            ValueError: the slice is empty, or not within the text.
+        """
+        if not 0 <= start < end <= len(self.text):
+            raise ValueError(f"no slice of a text of {len(self.text)} characters: {start}:{end}")
+        return self._starts[start], self._ends[end - 1]
 
 
 def normalise(text: str) -> str:
-    """Fold compatibility forms, drop what cannot be seen, single the spaces, shorten runs of one character to three."""
-    text = unicodedata.normalize("NFKC", _PHRASES.sub(" ", text))
-    text = _INVISIBLE.sub("", text)
-    text = _JOINER_AT_LETTER.sub("", text)
-    # Again, for a letter and the accent that were kept apart.
-    text = unicodedata.normalize("NFKC", text)
-    text = _CONTROL.sub(" ", text)
-    text = _STRETCHED.sub(r"\1\1\1", text)
-    return _SPACE.sub(" ", text).strip()
+    """Fold what looks the same, drop what cannot be seen, undo disguises, single the spaces, shorten runs to three."""
+    if text.isascii() and not _UNTIDY.search(text) and not may_be(text):
+        return text
+    return _walk(text, None, _STEPS)
+
+
+def fold(text: str) -> str:
+    """As `normalise`, but disguises stay: what undoing them is measured against."""
+    return _walk(text, None, _FOLDING)
+
+
+def normalise_mapped(text: str) -> Normalised:
+    """As `normalise`, with the map back."""
+    trace: list[list[Edit]] = []
+    plain = _walk(text, trace, _STEPS)
+    starts: Sequence[int] = range(len(text))
+    ends: Sequence[int] = range(1, len(text) + 1)
+    for edits in trace:
+        starts, ends = _follow(starts, ends, edits)
+    return Normalised(plain, starts, ends)
+
+
+def _walk(text: str, trace: list[list[Edit]] | None, steps: Sequence[Trick]) -> str:
+    for _ in range(_ROUNDS):
+        before = text
+        for step in steps:
+            edits = step(text)
+            if edits:
+                text = _apply(text, edits)
+                if trace is not None:
+                    trace.append(edits)
+        if text == before:
+            break
+    return text
+
+
+def _apply(text: str, edits: Sequence[Edit]) -> str:
+    pieces: list[str] = []
+    at = 0
+    for start, end, instead in edits:
+        pieces += (text[at:start], instead)
+        at = end
+    pieces.append(text[at:])
+    return "".join(pieces)
+
+
+def _follow(starts: Sequence[int], ends: Sequence[int], edits: Sequence[Edit]) -> tuple[list[int], list[int]]:
+    """The maps of a text after its edits, from those before."""
+    new_starts: list[int] = []
+    new_ends: list[int] = []
+    at = 0
+    for start, end, instead in edits:
+        # As long as before: character for character.
+        same = len(instead) == end - start
+        until = end if same else start
+        new_starts += starts[at:until]
+        new_ends += ends[at:until]
+        if not same:
+            new_starts += [starts[start]] * len(instead)
+            new_ends += [ends[end - 1]] * len(instead)
+        at = end
+    new_starts += starts[at:]
+    new_ends += ends[at:]
+    return new_starts, new_ends
+
+
+# ---- the steps
+
+
+def _phrases(text: str) -> list[Edit]:
+    return [(*match.span(), " ") for match in _PHRASES.finditer(text)]
+
+
+def _invisible(text: str) -> list[Edit]:
+    return [(*match.span(), "") for match in _INVISIBLE.finditer(text)]
+
+
+def _joiners(text: str) -> list[Edit]:
+    return [(*match.span(), "") for match in _JOINER_AT_LETTER.finditer(text)]
+
+
+def _ranges(characters: Sequence[str]) -> str:
+    """For a character class of a pattern."""
+    runs = groupby(enumerate(map(ord, characters)), lambda pair: pair[1] - pair[0])
+    spans = [[code for _, code in run] for _, run in runs]
+    return "".join(f"\\U{span[0]:08x}-\\U{span[-1]:08x}" for span in spans)
+
+
+# Marks that stand above, below or across a letter. Four of them are of no language (polytonic Greek has three), a line
+# through the letter is of none either; and runs longer than any script has would be sorted in quadratic time.
+_ANY_MARK: Final = _ranges([c for c in map(chr, range(0x300, 0x1F000)) if unicodedata.combining(c)])
+_LATIN_MARK: Final = r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20dc\u20e1\u20e5-\u20f0\ufe20-\ufe2f"
+_ZALGO: Final = re.compile(
+    rf"[{_LATIN_MARK}]{{4,}}|(?<=[{_ANY_MARK}\u0f73\u0f75\u0f81\uff9e\uff9f]{{8}})[{_ANY_MARK}\u0f73\u0f75\u0f81\uff9e\uff9f]+"
+)
+_LINE_THROUGH: Final = r"\u0334-\u0338\u20d2\u20d3\u20d8-\u20da\u20e5-\u20eb"
+_ENCLOSING: Final = r"\u20dd-\u20e0\u20e2-\u20e4"
+_UNCOMPOSED: Final = re.compile(
+    rf"[{_LATIN_MARK}]{{2,}}|(?<=[A-Za-z0-9\W_])[{_LINE_THROUGH}]|(?<=[A-Za-z])[{_ENCLOSING}]+"
+)
+
+
+def _zalgo(text: str) -> list[Edit]:
+    return [(*match.span(), "") for match in _ZALGO.finditer(text)]
+
+
+def _stacked(text: str) -> list[Edit]:
+    """What is left of marks once every letter that exists has been composed."""
+    return [(*match.span(), "") for match in _UNCOMPOSED.finditer(text)]
+
+
+def _nfkc(text: str) -> list[Edit]:
+    if unicodedata.is_normalized("NFKC", text):
+        return []
+    edits = []
+    for start, end in _clusters(text):
+        cluster = text[start:end]
+        folded = unicodedata.normalize("NFKC", cluster)
+        if folded != cluster:
+            edits.append((start, end, folded))
+    return edits
+
+
+def _clusters(text: str) -> Iterator[tuple[int, int]]:
+    """Pieces that can be normalised one by one, with the same outcome as all at once."""
+    start = 0
+    for at, character in enumerate(text):
+        if at and (character < "\u0300" or _begins(character)):
+            yield start, at
+            start = at
+    if text:
+        yield start, len(text)
+
+
+@lru_cache(maxsize=4096)
+def _begins(character: str) -> bool:
+    """Whether it never composes with what stands before it."""
+    first = unicodedata.normalize("NFKD", character)[0]
+    # Marks; vowels and final consonants of Hangul; the two letters (Kirat Rai) that compose with one before.
+    return not (
+        unicodedata.category(first).startswith("M") or "\u1161" <= first <= "\u11c2" or first in "\U00016d63\U00016d67"
+    )
+
+
+def _spaces(text: str) -> list[Edit]:
+    edits: list[Edit] = [(*match.span(), " ") for match in _SPACE.finditer(text)]
+    if text.startswith(" ") and not (edits and edits[0][0] == 0):
+        edits.insert(0, (0, 1, " "))
+    if text.endswith(" ") and not (edits and edits[-1][1] == len(text)):
+        edits.append((len(text) - 1, len(text), " "))
+    return [(start, end, "" if start == 0 or end == len(text) else space) for start, end, space in edits]
+
+
+def _long_runs(text: str) -> list[Edit]:
+    edits = []
+    for match in _STRETCHED.finditer(text):
+        start = match.start()
+        hiding = text[start] == "*" and start > 0 and text[start - 1].isascii() and text[start - 1].isalpha()
+        edits.append((start + (_MOST_HIDDEN if hiding else 3), match.end(), ""))
+    return edits
+
+
+_FOLDING: Final[tuple[Trick, ...]] = (
+    _phrases,
+    _invisible,
+    _joiners,
+    _zalgo,
+    _nfkc,
+    _invisible,
+    _joiners,
+    _nfkc,
+    _stacked,
+    _spaces,
+    _long_runs,
+)
+_STEPS: Final = (*_FOLDING, *TRICKS)

@@ -7,19 +7,22 @@ Only the composition root imports this. Any sequence classifier exported to ONNX
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnxruntime
+from msgspec import Struct, ValidationError, convert
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from worker.classifier import LABELS, Scores, Tokens
+from worker.classifier import COMMON_NAMES, LABELS, Found, Piece, Places
 from worker.errors import StartupError, TransientError
-from worker.records import Model
+from worker.records import Model, Span
 
 SHIPPED: Final = Path(__file__).parent / "models"
 MAX_PIECE_TOKENS: Final = 256
@@ -27,14 +30,9 @@ MAX_PIECE_TOKENS: Final = 256
 OVERLAP_TOKENS: Final = 32
 """Pieces share this much, so that a sentence cut in two is whole in one of them."""
 _WIDTH_STEP: Final = 8
-# A public checkpoint often uses the names of the Wikipedia data set; these need no mapping file.
-_COMMON_NAMES: Final = {
-    "toxic": "toxicity",
-    "severe_toxic": "severe_toxicity",
-    "obscene": "profanity",
-    "identity_hate": "identity_attack",
-    "sexual_explicit": "sexually_explicit",
-}
+TOKEN_OUTPUT: Final = "token_logits"  # noqa: S105  the name of an output
+_KIND_FROM: Final = 0.4
+"""Mean probability from which a span carries the name of a kind; below, that of the pointer's first label."""
 
 
 def model_folder(name: str) -> Path:
@@ -55,12 +53,25 @@ def read_label_map(path: Path) -> dict[str, str]:
     return names
 
 
+class Pointer(Struct, frozen=True):
+    """How a model's token output is read: `spans` in `config.json`.
+
+    Attributes:
+        labels: what its columns stand for; the first says whether a token belongs to a span, the others what kind it is.
+        threshold: from which probability of the first a token does.
+    """
+
+    labels: tuple[str, ...]
+    threshold: float
+
+
 class OnnxClassifier:
     """A transformer on ONNX Runtime's CPU provider, with transformers' fast tokenizer.
 
     Args:
         folder: `model.onnx` (inputs `input_ids`, `attention_mask`, perhaps `token_type_ids`; first output logits
-            `[batch, labels]`), a fast tokenizer, `config.json` with `id2label`.
+            `[batch, labels]`; `token_logits` `[batch, width, span labels]` where `config.json` has `spans`), a fast
+            tokenizer, `config.json` with `id2label`.
         threads: in one run of the model; 0 means one per CPU that this process may use.
         label_map: the model's label names to ours; None reads `labels.json` in the folder, where there is one.
 
@@ -99,7 +110,12 @@ class OnnxClassifier:
         except Exception as error:
             raise StartupError(f"{folder}/model.onnx does not load: {error}") from error
         self._inputs = {node.name for node in self._session.get_inputs()}
-        self._output = self._session.get_outputs()[0].name
+        self._outputs = [self._session.get_outputs()[0].name]
+        self.pointer = _pointer(config, folder)
+        if self.pointer is not None:
+            self._outputs.append(TOKEN_OUTPUT)
+            if TOKEN_OUTPUT not in {node.name for node in self._session.get_outputs()}:
+                raise StartupError(f"{folder}/model.onnx has no output {TOKEN_OUTPUT}, and config.json has spans")
         if unknown := self._inputs - {"input_ids", "attention_mask", "token_type_ids"}:
             raise StartupError(
                 f"{folder}/model.onnx wants inputs that text does not have: {', '.join(sorted(unknown))}"
@@ -108,7 +124,7 @@ class OnnxClassifier:
         if isinstance(outputs, int) and last >= outputs:
             raise StartupError(f"{folder}/model.onnx has {outputs} outputs, and config.json names output {last}")
 
-    def encode(self, texts: Sequence[str]) -> list[list[Tokens]]:
+    def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
         encoded = self._tokenizer(
             list(texts),
             truncation=True,
@@ -118,39 +134,62 @@ class OnnxClassifier:
             return_attention_mask=False,
             return_token_type_ids=False,
         )
-        pieces: list[list[Tokens]] = [[] for _ in texts]
-        for text, piece in zip(encoded["overflow_to_sample_mapping"], encoded["input_ids"], strict=True):
-            pieces[text].append(piece)
+        pieces: list[list[Piece]] = [[] for _ in texts]
+        for text, encoding in zip(encoded["overflow_to_sample_mapping"], encoded.encodings, strict=True):
+            # Places stay on the tokenizer's side until somebody asks: most comments have nothing to point at.
+            pieces[text].append(Piece(encoding.ids, partial(_places, encoding)))
         return pieces
 
-    def width(self, piece: Tokens) -> int:
+    def width(self, piece: Piece) -> int:
         # At least one step: without special tokens, a text of which nothing is left is an empty piece.
-        return min(max(1, -(-len(piece) // _WIDTH_STEP)) * _WIDTH_STEP, self._max_tokens)
+        return min(max(1, -(-len(piece.tokens) // _WIDTH_STEP)) * _WIDTH_STEP, self._max_tokens)
 
-    def score(self, pieces: Sequence[Tokens]) -> list[Scores]:
-        width = self.width(max(pieces, key=len))
+    def score(self, pieces: Sequence[Piece]) -> list[Found]:
+        logits, *token_logits = self._run(pieces, self._outputs)
+        probabilities = _sigmoid(logits) if self._multi_label else _softmax(logits)
+        if not np.isfinite(probabilities).all():
+            raise ArithmeticError("the model's scores are not numbers")
+        # Four decimals: what a person reads in a reason is exactly what was compared with the threshold.
+        rows = probabilities.astype(np.float64).round(4).tolist()
+        scores = [{label: row[column] for label, column in self._columns.items()} for row in rows]
+        if self.pointer is None:
+            return [Found(of_piece) for of_piece in scores]
+        marks = _sigmoid(token_logits[0])
+        return [
+            Found(of_piece, self._spans(piece, marks[row, : len(piece.tokens)]))
+            for row, (piece, of_piece) in enumerate(zip(pieces, scores, strict=True))
+        ]
+
+    def token_probabilities(self, pieces: Sequence[Piece]) -> list[Any]:
+        """Per piece what `Pointer.threshold` is compared with: float32 [tokens, span labels]. For choosing that threshold."""
+        marks = _sigmoid(self._run(pieces, [TOKEN_OUTPUT])[0])
+        return [marks[row, : len(piece.tokens)] for row, piece in enumerate(pieces)]
+
+    def _run(self, pieces: Sequence[Piece], outputs: Sequence[str]) -> list[Any]:
+        width = self.width(max(pieces, key=lambda piece: len(piece.tokens)))
         input_ids = np.full((len(pieces), width), self._pad, dtype=np.int64)
         attention_mask = np.zeros((len(pieces), width), dtype=np.int64)
-        for row, piece in enumerate(pieces):
-            input_ids[row, : len(piece)] = piece
-            attention_mask[row, : len(piece)] = 1
+        for row, (tokens, _) in enumerate(pieces):
+            input_ids[row, : len(tokens)] = tokens
+            attention_mask[row, : len(tokens)] = 1
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._inputs:
             feeds["token_type_ids"] = np.zeros_like(input_ids)
         try:
-            logits = self._session.run([self._output], feeds)[0]
+            found: list[Any] = self._session.run(outputs, feeds)
         except MemoryError as error:
             raise TransientError("out of memory in the model") from error
         except (Fail, RuntimeException) as error:
             if "alloc" in str(error).lower():
                 raise TransientError("out of memory in the model") from error
             raise
-        probabilities = _sigmoid(logits) if self._multi_label else _softmax(logits)
-        if not np.isfinite(probabilities).all():
-            raise ArithmeticError("the model's scores are not numbers")
-        # Four decimals: what a person reads in a reason is exactly what was compared with the threshold.
-        rows = probabilities.astype(np.float64).round(4).tolist()
-        return [{label: row[column] for label, column in self._columns.items()} for row in rows]
+        return found
+
+    def _spans(self, piece: Piece, marks: Any) -> tuple[Span, ...]:
+        """Where the harm stands. `marks`: float32 [tokens, span labels], the first of which says whether it is a place at all."""
+        assert self.pointer is not None  # noqa: S101  only asked where there is one; for the type checker
+        found = marks[:, 0] >= self.pointer.threshold
+        return point(self.pointer, piece.places(), marks, found) if found.any() else ()
 
 
 def _columns(config: Mapping[str, Any], label_map: Mapping[str, str] | None, folder: Path) -> dict[str, int]:
@@ -162,7 +201,7 @@ def _columns(config: Mapping[str, Any], label_map: Mapping[str, str] | None, fol
         raise StartupError(f"label map of {folder}: {', '.join(wrong)} is none of {', '.join(LABELS)}")
     if wrong := [column for column in id2label if not column.isdecimal()]:
         raise StartupError(f"{folder}/config.json: id2label: {', '.join(wrong)} is not the number of an output")
-    names = _COMMON_NAMES | {label: label for label in LABELS} | dict(label_map or {})
+    names = {**COMMON_NAMES, **{label: label for label in LABELS}, **(label_map or {})}
     columns = {names[name]: int(column) for column, name in id2label.items() if str(name) in names}
     if not columns:
         raise StartupError(
@@ -170,6 +209,57 @@ def _columns(config: Mapping[str, Any], label_map: Mapping[str, str] | None, fol
             f"map them in labels.json or SCREENER_LABEL_MAP"
         )
     return {label: columns[label] for label in LABELS if label in columns}
+
+
+def _pointer(config: Mapping[str, Any], folder: Path) -> Pointer | None:
+    """How to read the model's token output; None where it has none."""
+    if "spans" not in config:
+        return None
+    try:
+        pointer = convert(config["spans"], Pointer)
+    except ValidationError as error:
+        raise StartupError(f"{folder}/config.json: spans: {error}") from error
+    if not pointer.labels or not set(pointer.labels) <= set(LABELS) or not 0 < pointer.threshold < 1:
+        raise StartupError(f"{folder}/config.json: spans: labels of ours, and a threshold between 0 and 1")
+    return pointer
+
+
+def point(pointer: Pointer, places: Places, marks: Any, found: Any) -> tuple[Span, ...]:
+    """Runs of marked tokens → spans of the text, each under the name of its likeliest kind.
+
+    Args:
+        pointer: what the columns of `marks` stand for.
+        places: per token, its characters and its word.
+        marks: probabilities, [tokens, span labels].
+        found: which tokens are marked, [tokens].
+    """
+    spans = []
+    for run in _runs(places, found):
+        mean = marks[run].mean(0)
+        kind = 1 + int(mean[1:].argmax()) if len(pointer.labels) > 1 else 0
+        label = pointer.labels[kind if mean[kind] >= _KIND_FROM else 0]
+        score = round(float(marks[run, 0].max()), 4)
+        spans.append(Span(places[run[0]][0], places[run[-1]][1], label, score))
+    return tuple(spans)
+
+
+def _runs(places: Places, found: Any) -> list[list[int]]:
+    """Numbers of tokens, in runs of marked words. A marked part of a word marks all of it: nobody is shown half an insult."""
+    runs: list[list[int]] = []
+    before = False
+    for word, tokens in groupby(range(len(places)), key=lambda at: places[at][2]):
+        of_word = list(tokens)
+        marked = word is not None and bool(found[of_word].any())
+        if marked and before:
+            runs[-1] += of_word
+        elif marked:
+            runs.append(of_word)
+        before = marked
+    return runs
+
+
+def _places(encoding: Any) -> Places:
+    return [(start, end, word) for (start, end), word in zip(encoding.offsets, encoding.word_ids, strict=True)]
 
 
 def _is_multi_label(config: Mapping[str, Any]) -> bool:

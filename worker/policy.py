@@ -1,4 +1,4 @@
-"""Scores and an audience in, an action with its reasons out.
+"""Scores, a language and an audience in, an action with its reasons out.
 
 Stands after the classifier. Pure: `worker.policy_file` reads the YAML, this decides.
 """
@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from worker.classifier import HARM_LABELS, LABELS
-from worker.records import Action, AgeBand, PolicyVersion, ReasonGiven
+from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion, ReasonGiven
 
 KNOWN_BANDS: Final = tuple(band for band in AgeBand if band is not AgeBand.UNKNOWN)
 """The bands that a policy can name, youngest first. What an unknown audience gets is derived from them."""
@@ -28,14 +28,35 @@ Rules = Mapping[tuple[str, AgeBand], Sequence[Rule]]
 """The rules of each label for each known band."""
 
 
+class LanguageRule(Struct, frozen=True):
+    """What is done with a comment in a language that the model does not know. `name` as in `Rule`."""
+
+    action: Action
+    name: str
+
+
+LanguageRules = Mapping[AgeBand, LanguageRule]
+"""One rule for each known band."""
+
+LANGUAGE_DEFAULT: Final[LanguageRules] = {
+    band: LanguageRule(
+        Action.HOLD if band in (AgeBand.UNDER_13, AgeBand.FROM_13_TO_15) else Action.ALLOW,
+        f"{UNSUPPORTED_LANGUAGE}.default",
+    )
+    for band in KNOWN_BANDS
+}
+"""What holds where a policy says nothing: it waits for a person where children read, so that no policy is silently safe."""
+
+
 class Verdict(Struct, frozen=True):
     """What the policy makes of one comment's scores.
 
     Attributes:
         action: the strongest that any rule asks for.
-        category: the label of the first reason; None where no rule fired.
+        category: the label of the first reason, or `unsupported_language`; None where no rule fired.
         severity: the highest harm score, whatever the policy made of it.
-        reasons: at most one a label, the strongest action first, then the highest score.
+        reasons: at most one a label, the strongest action first, then the highest score; the one for the language behind
+            the labels that ask for the same.
     """
 
     action: Action
@@ -55,7 +76,10 @@ class Policy:
         version: what decisions carry.
         rules: what holds where a community says nothing of its own.
         communities: all rules of each community that does, the inherited ones included.
+        language: what is done with languages that the model does not know, likewise.
+        community_languages: the same of each community that has its own, the inherited ones included.
         warnings: what whoever wrote it should look at again.
+        resolved: the scores that its precisions stand for, a line each.
     """
 
     def __init__(
@@ -64,16 +88,25 @@ class Policy:
         rules: Rules,
         communities: Mapping[str, Rules],
         warnings: Sequence[str] = (),
+        *,
+        language: LanguageRules = LANGUAGE_DEFAULT,
+        community_languages: Mapping[str, LanguageRules] | None = None,
+        resolved: Sequence[str] = (),
     ) -> None:
         self.version = version
         self.warnings = tuple(warnings)
+        self.resolved = tuple(resolved)
         self._default = _rows_by_band(rules)
         self._communities = {community_id: _rows_by_band(own) for community_id, own in communities.items()}
+        self._language = _with_unknown(language)
+        self._community_languages = {
+            community_id: _with_unknown(own) for community_id, own in (community_languages or {}).items()
+        }
 
     @property
     def communities(self) -> frozenset[str]:
         """The communities with rules of their own."""
-        return frozenset(self._communities)
+        return frozenset(self._communities) | frozenset(self._community_languages)
 
     @property
     def rule_names(self) -> frozenset[str]:
@@ -88,8 +121,23 @@ class Policy:
         """Each label with each of its rules for this audience, strongest first."""
         return ((label, rule) for label, *_, rules in self._rows(audience, community_id) for rule in rules)
 
-    def decide(self, scores: Mapping[str, float], audience: AgeBand | None, community_id: str | None) -> Verdict:
+    def language_rule(self, audience: AgeBand | None, community_id: str | None) -> LanguageRule:
+        """What happens to a comment in a language that the model does not know."""
+        table = self._community_languages.get(community_id or "", self._language)
+        return table[audience or AgeBand.UNKNOWN]
+
+    def decide(
+        self,
+        scores: Mapping[str, float],
+        audience: AgeBand | None,
+        community_id: str | None,
+        *,
+        language_supported: bool | None = None,
+    ) -> Verdict:
         """Apply the rules for this audience. A label without a score never fires.
+
+        A language that the model does not know (False; None is one that cannot be told) brings in its own rule beside the
+        scores, which may still ask for more, and nothing in it is highlighted: its kindness is a guess.
 
         Raises:
             ValueError: a score is NaN, which would otherwise pass for harmless.
@@ -111,10 +159,16 @@ class Policy:
             reasons.append(
                 ReasonGiven(label, score, rule.threshold, audience or AgeBand.UNKNOWN, rule.action, rule.name)
             )
+        if language_supported is False:
+            reasons = [reason for reason in reasons if reason.action is not Action.HIGHLIGHT]
+            own = self.language_rule(audience, community_id)
+            if own.action is not Action.ALLOW:
+                band = audience or AgeBand.UNKNOWN
+                reasons.append(ReasonGiven(UNSUPPORTED_LANGUAGE, None, None, band, own.action, own.name))
         if not reasons:
             return Verdict(Action.ALLOW, None, severity, reasons)
-        # Stable, so that equals stay in the order of LABELS.
-        reasons.sort(key=lambda reason: (-reason.action.strength, -reason.score))
+        # Stable, so that equals stay in the order of LABELS. No score is behind every score.
+        reasons.sort(key=lambda reason: (-reason.action.strength, math.inf if reason.score is None else -reason.score))
         first = reasons[0]
         if first.action is not Action.HIGHLIGHT:
             reasons = [reason for reason in reasons if reason.action is not Action.HIGHLIGHT]
@@ -147,6 +201,11 @@ def _rows_by_band(rules: Rules) -> dict[AgeBand, tuple[_Row, ...]]:
             for label, own in by_label.items()
         )
     return table
+
+
+def _with_unknown(rules: LanguageRules) -> dict[AgeBand, LanguageRule]:
+    """The rules with that for an unknown audience: the strictest, and of equals that of the youngest."""
+    return {**rules, AgeBand.UNKNOWN: max((rules[band] for band in KNOWN_BANDS), key=lambda rule: rule.action.strength)}
 
 
 def _strictest(bands: Sequence[Sequence[Rule]]) -> tuple[Rule, ...]:

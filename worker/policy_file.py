@@ -8,35 +8,50 @@ Read at startup, and by `comment-screener policy check`.
       insult:                    # any label of worker.classifier
         under_13: {hold: 0.6}    # any band but unknown
         all: {nudge: 0.8}        # the bands that are not named
+      threat:
+        all: {hold: precision 0.80}   # the score from which the model is right so often (worker.operating_points)
+        adult: {hold: precision 0.90 else 0.75}   # and what to do with a model that does not state it, or never reaches it
+    unsupported_language:        # what happens to a comment in a language that the model does not know
+      all: hold                  # allow, limit or hold; what is not named is held for readers under 16
     communities:
       gardening:
         labels:
           insult:
             adult: {}            # off; everything else is inherited
 
-Three steps: YAML nodes (they know their lines) → models (they know the shape) → rules, and what is odd about them.
+Steps: YAML nodes (they know their lines) → scores in place of precisions → models (they know the shape) → rules, and what is
+odd about them.
 """
 
 import difflib
 import hashlib
+import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from worker.classifier import HARM_LABELS, KIND_LABELS, LABELS
 from worker.errors import StartupError
-from worker.policy import KNOWN_BANDS, Policy, Rule
-from worker.records import MAX_ID_CHARACTERS, Action, AgeBand, PolicyVersion
+from worker.operating_points import FILE as POINTS_FILE
+from worker.operating_points import Points
+from worker.policy import KNOWN_BANDS, LANGUAGE_DEFAULT, LanguageRule, LanguageRules, Policy, Rule
+from worker.records import MAX_ID_CHARACTERS, UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion
 
 _PRESET_DIRECTORY: Final = Path(__file__).with_name("policies")
 _ALL: Final = "all"
 _BANDS: Final = (*KNOWN_BANDS, _ALL)
 _ACTIONS: Final = tuple(action for action in Action if action is not Action.ALLOW)
+_LANGUAGE_ACTIONS: Final = (Action.ALLOW, Action.LIMIT, Action.HOLD)
+_NEVER_FOR_A_LANGUAGE: Final = (
+    "is not for a language: nobody has understood the comment yet; it has to be one of allow, limit, hold"
+)
+_PRECISION: Final = re.compile(r"\s*precision\s+(\S+?)(?:\s+else\s+(\S+))?\s*")
 
 
 class PolicyError(StartupError):
@@ -63,11 +78,15 @@ def preset_path(name: str) -> Path:
     return _PRESET_DIRECTORY / f"{name}.yaml"
 
 
-def load_policy(source: str | Path) -> Policy:
+def load_policy(source: str | Path, points: Points | None = None) -> Policy:
     """Read a policy from a file, or the preset of that name.
 
+    Args:
+        source: the file or the name.
+        points: the operating points of the model that scores, for the precisions that the policy asks for.
+
     Raises:
-        PolicyError: it cannot be read, or something in it is wrong.
+        PolicyError: it cannot be read, or something in it is wrong, or it asks for a precision that the model does not state.
     """
     file = str(source)
     path = preset_path(file) if file in preset_names() else Path(source)
@@ -78,22 +97,29 @@ def load_policy(source: str | Path) -> Policy:
         raise PolicyError([f"{file}: no such file, and no preset either; the presets are {presets}"]) from None
     except OSError as error:
         raise PolicyError([f"{file}: cannot be read: {error.strerror}"]) from error
-    return read_policy(content, file)
+    return read_policy(content, file, points)
 
 
-def read_policy(content: bytes, file: str) -> Policy:
-    """Turn the bytes of a policy file into a policy; `file` is its name in messages.
+def read_policy(content: bytes, file: str, points: Points | None = None) -> Policy:
+    """Turn the bytes of a policy file into a policy; `file` is its name in messages. Arguments and errors as above.
 
-    Raises:
-        PolicyError: something in it is wrong.
+    The policy's hash is that of the bytes, and of the scores that its precisions stand for: the same file with another model
+    is another policy.
     """
     tree = _Tree(_compose(content, file))
-    problems = [*tree.problems, *_misplaced_actions(tree.lines)]
+    resolved = _resolve(tree, points or {})
+    problems = [*tree.problems, *_misplaced_actions(tree.lines), *resolved.problems]
     model = None
     try:
         model = _PolicyFile.model_validate(tree.plain)
     except ValidationError as error:
         problems += _explain(error)
+    if model:
+        problems += [
+            _Problem(("communities", name, "labels"), "is missing")
+            for name, community in model.communities.items()
+            if not community.model_fields_set
+        ]
     if model and not problems and not model.has_rules():
         problems.append(_Problem(("labels",), "no rule at all: every comment would be allowed"))
     if problems or model is None:
@@ -105,13 +131,48 @@ def read_policy(content: bytes, file: str) -> Policy:
         for name, community in model.communities.items()
     }
     communities = {name: rules | overrides for name, overrides in own.items()}
-    warnings = sorted(map(tree.locate, _warn(model, rules, communities)))
+    language = _spread_language(model.unsupported_language, LANGUAGE_DEFAULT, ())
+    community_languages = {
+        name: _spread_language(community.unsupported_language, language, ("communities", name))
+        for name, community in model.communities.items()
+    }
+    odd = [
+        *resolved.warnings,
+        *_warn(model, rules, communities),
+        *_warn_language(model.unsupported_language, (), language),
+        *(
+            problem
+            for name, community in model.communities.items()
+            for problem in _warn_language(
+                community.unsupported_language, ("communities", name), community_languages[name]
+            )
+        ),
+    ]
+    warnings = sorted(map(tree.locate, odd))
     return Policy(
-        PolicyVersion(model.id, model.version, hashlib.sha256(content).hexdigest()),
+        PolicyVersion(model.id, model.version, hashlib.sha256(content + resolved.canonical()).hexdigest()),
         rules,
         communities,
         [f"{file}:{line}: warning: {text}" for line, text in warnings],
+        language=language,
+        community_languages=community_languages,
+        resolved=[f"{file}:{line}: {text}" for line, text in sorted(map(tree.locate, resolved.notes))],
     )
+
+
+def write_scores(text: str, file: str, points: Points) -> str:
+    """The text of a policy with scores where it asks for precisions; one that is never reached stays as it is.
+
+    Raises:
+        PolicyError: it is wrong, or the model does not state one of them.
+    """
+    read_policy(text.encode(), file, points)
+    tree = _Tree(_compose(text.encode(), file))
+    _resolve(tree, points)
+    for path, (start, end) in sorted(tree.places.items(), key=lambda item: -item[1][0]):
+        if isinstance(threshold := tree.at(path[:-1]).get(path[-1]), _Point):
+            text = f"{text[:start]}{threshold:g}{text[end:]}"
+    return text
 
 
 def not_one_of(name: str, noun: str, choices: Collection[str]) -> str:
@@ -158,10 +219,14 @@ def _compose(content: bytes, file: str) -> yaml.Node | None:
 
 
 class _Tree:
-    """The document as dicts and text, the line of every key, and the keys that are wrong as YAML."""
+    """The document as dicts and text, the line of every key, and the keys that are wrong as YAML.
+
+    `places` says from which character to which a value stands.
+    """
 
     def __init__(self, root: yaml.Node | None) -> None:
         self.lines: dict[_Keys, int] = {}
+        self.places: dict[_Keys, tuple[int, int]] = {}
         self.problems: list[_Problem] = []
         self._seen: set[yaml.Node] = set()
         self.plain = self._read(root, ())
@@ -174,6 +239,13 @@ class _Tree:
         line = problem.line or self.lines.get(around, 1)
         return line, f"{'.'.join(problem.path)}: {problem.text}" if problem.path else problem.text
 
+    def at(self, path: _Keys) -> dict[str, object]:
+        """The mapping at this path; an empty one that belongs to nothing where there is none."""
+        plain = self.plain
+        for key in path:
+            plain = plain.get(key) if isinstance(plain, dict) else None
+        return plain if isinstance(plain, dict) else {}
+
     def _read(self, node: yaml.Node | None, path: _Keys) -> object:
         if node in self._seen:
             # An alias is the same node again: its rules would stand on no line of their own, or inside themselves.
@@ -182,6 +254,7 @@ class _Tree:
         if node:
             self._seen.add(node)
         if isinstance(node, yaml.ScalarNode):
+            self.places[path] = node.start_mark.index, node.end_mark.index
             return node.value
         if not isinstance(node, yaml.MappingNode):
             return None  # a list stands nowhere in a policy
@@ -199,6 +272,94 @@ class _Tree:
                 self.lines[here] = line
                 plain[key.value] = self._read(value, here)
         return plain
+
+
+# ---- precisions, and the scores that they stand for
+
+
+class _Point(float):
+    """A threshold that was written as a precision."""
+
+    __slots__ = ("precision",)
+
+    precision: str
+
+    def __new__(cls, score: float, precision: str) -> Self:
+        point = super().__new__(cls, score)
+        point.precision = precision
+        return point
+
+
+class _Resolved(NamedTuple):
+    problems: list[_Problem]
+    warnings: list[_Problem]
+    notes: list[_Problem]
+    used: dict[str, dict[str, float | None]]
+
+    def canonical(self) -> bytes:
+        """The points that were used, for the policy's hash; nothing where none was."""
+        return json.dumps(self.used, sort_keys=True, separators=(",", ":")).encode() if self.used else b""
+
+
+def _resolve(tree: _Tree, points: Points) -> _Resolved:
+    """Put scores in the place of `precision P` and `precision P else T`.
+
+    Without an `else`, a rule whose precision the model never reaches is taken out.
+    """
+    resolved = _Resolved([], [], [], {})
+    for path in tree.lines:
+        match path:
+            case (*_, "labels", label, _, action):
+                thresholds = tree.at(path[:-1])
+                if (written := _PRECISION.fullmatch(str(thresholds.get(action)))) is None:
+                    continue
+                precision, otherwise = written[1], written[2]
+                if label not in LABELS:  # which is told where the shape is checked
+                    del thresholds[action]
+                    continue
+                score = _look_up(points, label, precision)
+                if not isinstance(score, float) and otherwise is not None and _is_precision(precision):
+                    thresholds[action] = otherwise
+                    resolved.notes.append(_Problem(path, f"precision {precision} is not to be had: {otherwise}"))
+                    continue
+                if isinstance(score, str):
+                    resolved.problems.append(_Problem(path, score))
+                    del thresholds[action]
+                    continue
+                resolved.used.setdefault(label, {})[f"{float(precision):g}"] = score
+                if score is None:
+                    text = f"the model never reaches precision {precision} for {label}: the rule is dropped"
+                    resolved.warnings.append(_Problem(path, text))
+                    del thresholds[action]
+                else:
+                    thresholds[action] = _Point(score, precision)
+                    resolved.notes.append(_Problem(path, f"precision {precision} is {score:g}"))
+    return resolved
+
+
+def _look_up(points: Points, label: str, written: str) -> float | str | None:
+    """The score; None where the precision is never reached; what is wrong, where it cannot be looked up."""
+    if not _is_precision(written):
+        return f"a precision is a number above 0 and up to 1, not {written}"
+    precision = float(written)
+    asked = f"asks for precision {written} of {label}, and"
+    if not points:
+        return f"{asked} the model states no operating points ({POINTS_FILE} in its folder)"
+    if not points.get(label):
+        return f"{asked} the model states none for this label ({POINTS_FILE} in its folder)"
+    if precision not in points[label]:
+        stated = ", ".join(
+            f"{known:.2f}" if round(known, 2) == known else f"{known:g}" for known in sorted(points[label])
+        )
+        return f"{asked} the model states only {stated} ({POINTS_FILE} in its folder)"
+    return points[label][precision]
+
+
+def _is_precision(written: str) -> bool:
+    try:
+        return 0 < float(written) <= 1
+    except ValueError:
+        return False
 
 
 # ---- the shape
@@ -233,6 +394,8 @@ def _read_name(value: object) -> str:
 
 
 def _read_threshold(value: object) -> float:
+    if isinstance(value, _Point):
+        return value
     try:
         threshold = float(str(value))
     except ValueError:
@@ -243,17 +406,36 @@ def _read_threshold(value: object) -> float:
     return threshold
 
 
+def _read_language_action(value: object) -> object:
+    if not isinstance(value, str):
+        raise _wrong(f"has to be one of {', '.join(_LANGUAGE_ACTIONS)}")
+    return value
+
+
 def _check_order(thresholds: dict[Action, float]) -> dict[Action, float]:
     harms = sorted((action for action in thresholds if action is not Action.HIGHLIGHT), key=lambda a: a.strength)
     hidden = [
-        f"{milder} ({thresholds[milder]:g}) can never be seen: {stronger} is stronger and already fires at "
-        f"{thresholds[stronger]:g}; a stronger action needs a higher threshold"
+        f"{milder} ({_shown(thresholds[milder])}) can never be seen: {stronger} is stronger and already fires at "
+        f"{_shown(thresholds[stronger])}; {_remedy(thresholds[milder], thresholds[stronger])}"
         for milder, stronger in pairwise(harms)
         if thresholds[stronger] <= thresholds[milder]
     ]
     if hidden:
         raise _wrong("; ".join(hidden))
     return thresholds
+
+
+def _shown(threshold: float) -> str:
+    return f"{threshold:g}, precision {threshold.precision}" if isinstance(threshold, _Point) else f"{threshold:g}"
+
+
+def _remedy(*thresholds: float) -> str:
+    """A number was the writer's choice; where a precision ends up is the model's."""
+    if any(isinstance(threshold, _Point) for threshold in thresholds):
+        return (
+            "with this model's operating points the two meet or cross; leave the milder out, or set them further apart"
+        )
+    return "a stronger action needs a higher threshold"
 
 
 _Name = Annotated[str, BeforeValidator(_read_name)]
@@ -274,7 +456,7 @@ _Action = Annotated[
         _one_of("action", _ACTIONS, {"allow": "is not written: it is what happens where no rule fires"}),
     ),
 ]
-_Threshold = Annotated[float, BeforeValidator(_read_threshold)]
+_Threshold = Annotated[float, PlainValidator(_read_threshold)]  # plain, so that a point stays one
 _Thresholds = Annotated[
     dict[_Action, _Threshold],
     BeforeValidator(_mapping("actions to thresholds, or {} for none")),
@@ -282,12 +464,19 @@ _Thresholds = Annotated[
 ]
 _Bands = Annotated[dict[_Band, _Thresholds], BeforeValidator(_mapping("age bands"))]
 _Labels = Annotated[dict[_Label, _Bands], BeforeValidator(_mapping("labels"))]
+_LanguageAction = Annotated[
+    Action,
+    BeforeValidator(_one_of("action", _LANGUAGE_ACTIONS, dict.fromkeys(Action, _NEVER_FOR_A_LANGUAGE))),
+    BeforeValidator(_read_language_action),  # the last one written runs first
+]
+_Languages = Annotated[dict[_Band, _LanguageAction], BeforeValidator(_mapping("age bands to allow, limit or hold"))]
 
 
 class _Community(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    labels: _Labels
+    labels: _Labels = {}
+    unsupported_language: _Languages = {}
 
 
 class _PolicyFile(BaseModel):
@@ -297,8 +486,9 @@ class _PolicyFile(BaseModel):
     version: _Name
     description: str = ""
     labels: _Labels
+    unsupported_language: _Languages = {}
     communities: Annotated[
-        dict[_Name, Annotated[_Community, BeforeValidator(_mapping("one field, labels"))]],
+        dict[_Name, Annotated[_Community, BeforeValidator(_mapping("labels and unsupported_language"))]],
         BeforeValidator(_mapping("communities")),
     ] = {}
 
@@ -360,6 +550,28 @@ def _spread(labels: _Labels, root: _Keys) -> _Spread:
     }
 
 
+def _spread_language(written: _Languages, inherited: LanguageRules, root: _Keys) -> LanguageRules:
+    """The rule of each band, with `all` spread as with labels; bands that are not named keep what they inherit."""
+    own = {
+        band: LanguageRule(action, ".".join((*root, UNSUPPORTED_LANGUAGE, key)))
+        for key, action in written.items()
+        for band in _covered(written, key)
+    }
+    return {**inherited, **own}
+
+
+def _warn_language(written: _Languages, root: _Keys, rules: LanguageRules) -> Iterator[_Problem]:
+    path = (*root, UNSUPPORTED_LANGUAGE)
+    if not written:
+        return
+    if _ALL in written and not _covered(written, _ALL):
+        yield _Problem((*path, _ALL), "speaks for no band: each is named itself")
+    for younger, older in pairwise(KNOWN_BANDS):
+        if rules[younger].action.strength < rules[older].action.strength:
+            text = f"{rules[older].action} for {older} but {rules[younger].action} for {younger}"
+            yield _Problem(path, f"{text}: the older audience is treated more strictly")
+
+
 def _warn(model: _PolicyFile, rules: _Spread, communities: Mapping[str, _Spread]) -> Iterator[_Problem]:
     ruled = {label for table in (rules, *communities.values()) for (label, _), own in table.items() if own}
     for label in LABELS:
@@ -369,7 +581,7 @@ def _warn(model: _PolicyFile, rules: _Spread, communities: Mapping[str, _Spread]
     for community_id, community in model.communities.items():
         root = ("communities", community_id, "labels")
         yield from _warn_labels(community.labels, root, communities[community_id])
-        yield from _warn_no_change(community.labels, root, rules)
+        yield from _warn_no_change(community, root, rules)
 
 
 def _warn_labels(labels: _Labels, root: _Keys, rules: _Spread) -> Iterator[_Problem]:
@@ -392,8 +604,9 @@ def _act(rules: Sequence[Rule], score: float) -> Action:
     return max(fired, key=lambda action: action.strength, default=Action.ALLOW)
 
 
-def _warn_no_change(labels: _Labels, root: _Keys, inherited: _Spread) -> Iterator[_Problem]:
-    if not labels:
+def _warn_no_change(community: _Community, root: _Keys, inherited: _Spread) -> Iterator[_Problem]:
+    labels = community.labels
+    if not labels and not community.unsupported_language:
         yield _Problem(root, "names no label, so it changes nothing")
     for label, bands in labels.items():
         if not bands:

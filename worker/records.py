@@ -113,37 +113,62 @@ class Span(Struct, frozen=True):
     score: Score
 
 
-class ReasonGiven(Struct, frozen=True):
-    """One rule that fired: the label's score reached the threshold for this audience."""
+UNSUPPORTED_LANGUAGE = "unsupported_language"
+"""Stands where a label stands, as a category and in a reason, when no score but the language is behind an action."""
 
-    label: str
-    score: Score
-    threshold: Score
+
+class ReasonGiven(Struct, frozen=True):
+    """One rule that fired: the label's score reached the threshold for this audience.
+
+    Or the policy's rule for languages that the model does not know: then the label is `unsupported_language`, and score and
+    threshold are null, because no score was looked at.
+    """
+
+    label: Annotated[str, Meta(description="A label of the scores, or unsupported_language.")]
+    score: Annotated[Score | None, Meta(description="Null for unsupported_language.")]
+    threshold: Annotated[Score | None, Meta(description="Null for unsupported_language.")]
     age_band: AgeBand
     action: Action
     rule: Annotated[
-        str, Meta(description="Where the rule stands in the policy, for example labels.insult.under_13.hold.")
+        str,
+        Meta(
+            description="Where the rule stands in the policy, for example labels.insult.under_13.hold. "
+            "unsupported_language.default is what holds where the policy says nothing of it."
+        ),
     ]
 
 
 class Decision(References, frozen=True, kw_only=True):
     """What is done with one comment, and why. Never its text.
 
-    `decision_id` is a hash of the work, so the same comment screened again by the same model and policy overwrites itself.
+    `decision_id` is a hash of the work, so the same comment screened again by the same worker, model and policy overwrites
+    itself.
     """
 
     decision_id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,500}$")]
     comment_id: Id
     action: Action
     category: Annotated[
-        str | None, Meta(description="The label behind the action; null where nothing but allow was asked for.")
+        str | None,
+        Meta(
+            description="The label behind the action, or unsupported_language; null where nothing but allow was asked for."
+        ),
     ]
     severity: Annotated[Score, Meta(description="The highest harm score, whatever the policy made of it.")]
     scores: dict[str, Score]
     spans: list[Span]
     reasons: list[ReasonGiven]
-    language: str | None
-    language_supported: bool | None
+    language: Annotated[
+        str | None,
+        Meta(
+            description="BCP 47 tag that was gone by: the producer's, or the text's where that says otherwise; und is none "
+            "that the model knows, unnamed; null where it cannot be told."
+        ),
+    ]
+    language_supported: Annotated[
+        bool | None,
+        Meta(description="Whether the model knows the language; if not, the scores mean little. Null: cannot be told."),
+    ]
     model: Model
     policy: PolicyVersion
     mode: Mode

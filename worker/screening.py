@@ -6,7 +6,7 @@ Kafka in it: the worker and the `screen` command are two edges around the same `
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from threading import Lock
@@ -15,13 +15,16 @@ from typing import Protocol
 from msgspec import Struct
 
 from worker.batching import cut
-from worker.classifier import Classifier, Scores, Tokens, combine
+from worker.classifier import Classifier, Found, Piece, Scores, combine
 from worker.codec import decode_comment
 from worker.errors import FatalError, InvalidRecord, Reason, Stage, TransientError
-from worker.normalise import normalise
+from worker.language import UNDETERMINED, Detection, settle
+from worker.language import VERSION as LANGUAGE_RULES
+from worker.normalise import VERSION as NORMALISER
+from worker.normalise import normalise, normalise_mapped
 from worker.policy import Policy
-from worker.records import Comment, Decision, Mode, Model, PolicyVersion, Source
-from worker.scores import ScoreCache
+from worker.records import Comment, Decision, Mode, Model, PolicyVersion, Source, Span
+from worker.scores import ScoreCache, TextCache
 
 PROBE = "Thank you for the lovely video, see you next week."
 """A text that every working model can score: asked at start, and to tell a broken record from a broken model."""
@@ -44,6 +47,9 @@ class Rejection(Struct, frozen=True):
 
 
 Outcome = Decision | Rejection
+
+Detect = Callable[[str], Detection]
+"""A normalised text → its language, as far as that can be told: `worker.language.Detector.detect`. Pure and thread-safe."""
 
 
 class Observer(Protocol):
@@ -70,6 +76,7 @@ class Screener:
         classifier: Classifier,
         policy: Policy,
         *,
+        detect: Detect,
         observer: Observer,
         max_batch_tokens: int,
         cache_entries: int,
@@ -83,6 +90,8 @@ class Screener:
         self._observer = observer
         self._max_batch_tokens = max_batch_tokens
         self._cache = ScoreCache(cache_entries, classifier.model.sha256)
+        self._detect = detect
+        self._languages = TextCache[Detection](cache_entries, classifier.model.sha256)
         self._mode = mode
         self._now = now
         # One run of the model at a time: two would only share the same cores.
@@ -98,37 +107,53 @@ class Screener:
         started = time.perf_counter()
         decoded = [_decode(record.value) for record in records]
         texts = ["" if isinstance(comment, Rejection) else normalise(comment.text) for comment in decoded]
+        languages = self._detect_all(text for text in texts if text)
         self._observer.stage("decode", time.perf_counter() - started)
 
         valid = [text for text, comment in zip(texts, decoded, strict=True) if not isinstance(comment, Rejection)]
-        scores = self.score(list(dict.fromkeys(valid)))
+        found = self._find(list(dict.fromkeys(valid)))
 
         started = time.perf_counter()
         outcomes: list[Outcome] = []
         for record, comment, text in zip(records, decoded, texts, strict=True):
             if isinstance(comment, Rejection):
                 outcomes.append(comment)
-            elif isinstance(scored := scores[text], Rejection):
-                outcomes.append(scored)
+            elif isinstance(result := found[text], Rejection):
+                outcomes.append(result)
             else:
-                outcomes.append(self._decide(comment, scored, record.source))
+                outcomes.append(self._decide(comment, result, languages.get(text, UNDETERMINED), record.source))
         self._observer.stage("decide", time.perf_counter() - started)
         return outcomes
 
+    def _detect_all(self, texts: Iterable[str]) -> dict[str, Detection]:
+        """The languages of normalised texts, those seen before from memory."""
+        found: dict[str, Detection] = {}
+        for text in dict.fromkeys(texts):
+            key = self._languages.key(text)
+            if (known := self._languages.get(key)) is None:
+                known = self._detect(text)
+                self._languages.put(key, known)
+            found[text] = known
+        return found
+
     def score(self, texts: Sequence[str]) -> dict[str, Scores | Rejection]:
         """Score distinct normalised texts, those seen before from memory. Errors as in `screen`."""
+        found = self._find(texts)
+        return {text: result if isinstance(result, Rejection) else result.scores for text, result in found.items()}
+
+    def _find(self, texts: Sequence[str]) -> dict[str, Found | Rejection]:
         keys = {text: self._cache.key(text) for text in texts}
-        known = {text: scores for text, key in keys.items() if (scores := self._cache.get(key)) is not None}
+        known = {text: found for text, key in keys.items() if (found := self._cache.get(key)) is not None}
         unknown = [text for text in texts if text not in known]
-        results: dict[str, Scores | Rejection] = dict(known)
-        for text, scored in zip(unknown, self._classify(unknown), strict=True):
-            results[text] = scored
-            if not isinstance(scored, Rejection):
-                self._cache.put(keys[text], scored)
+        results: dict[str, Found | Rejection] = dict(known)
+        for text, result in zip(unknown, self._classify(unknown), strict=True):
+            results[text] = result
+            if not isinstance(result, Rejection):
+                self._cache.put(keys[text], result)
         self._observer.cache(len(known), len(unknown), len(self._cache))
         return results
 
-    def _classify(self, texts: Sequence[str]) -> list[Scores | Rejection]:
+    def _classify(self, texts: Sequence[str]) -> list[Found | Rejection]:
         """Tokenise and infer; where that fails, halve until the text to blame stands alone."""
         if not texts:
             return []
@@ -161,44 +186,47 @@ class Screener:
         except Exception as error:
             raise FatalError(f"the model no longer answers: {type(error).__name__}") from error
 
-    def _run_model(self, texts: Sequence[str]) -> list[Scores]:
+    def _run_model(self, texts: Sequence[str]) -> list[Found]:
         started = time.perf_counter()
         pieces_of_text = self._classifier.encode(texts)
         pieces = [(index, piece) for index, of_text in enumerate(pieces_of_text) for piece in of_text]
         self._observer.stage("tokenise", time.perf_counter() - started)
 
         widths = [self._classifier.width(piece) for _, piece in pieces]
-        scored: dict[int, Scores] = {}
+        found: dict[int, Found] = {}
         with self._inferring:
             for batch in cut(widths, self._max_batch_tokens):
-                scored |= zip(batch, self._infer([pieces[at][1] for at in batch], widths[batch[0]]), strict=True)
+                found |= zip(batch, self._infer([pieces[at][1] for at in batch], widths[batch[0]]), strict=True)
 
-        of_text_scores: list[list[Scores]] = [[] for _ in texts]
+        by_text: list[list[Found]] = [[] for _ in texts]
         for at, (index, _) in enumerate(pieces):
-            of_text_scores[index].append(scored[at])
-        return [combine(of_text) for of_text in of_text_scores]
+            by_text[index].append(found[at])
+        return [combine(of_text) for of_text in by_text]
 
-    def _infer(self, batch: Sequence[Tokens], width: int) -> list[Scores]:
+    def _infer(self, batch: Sequence[Piece], width: int) -> list[Found]:
         started = time.perf_counter()
-        scores = self._classifier.score(batch)
+        found = self._classifier.score(batch)
         self._observer.stage("infer", time.perf_counter() - started)
-        tokens = sum(len(piece) for piece in batch)
+        tokens = sum(len(piece.tokens) for piece in batch)
         self._observer.batch(len(batch), tokens, width * len(batch) - tokens)
-        return scores
+        return found
 
-    def _decide(self, comment: Comment, scores: Scores, source: Source | None) -> Decision:
-        verdict = self._policy.decide(scores, comment.audience_age_band, comment.community_id)
+    def _decide(self, comment: Comment, found: Found, detected: Detection, source: Source | None) -> Decision:
+        language = settle(comment.language, detected)
+        verdict = self._policy.decide(
+            found.scores, comment.audience_age_band, comment.community_id, language_supported=language.supported
+        )
         return Decision(
             decision_id=decision_id(comment, self.policy, self.model),
             comment_id=comment.comment_id,
             action=verdict.action,
             category=verdict.category,
             severity=verdict.severity,
-            scores=dict(scores),
-            spans=[],
+            scores=dict(found.scores),
+            spans=_in_original(comment.text, found.spans),
             reasons=verdict.reasons,
-            language=comment.language,
-            language_supported=None if comment.language is None else _primary_subtag(comment.language) == "en",
+            language=language.tag,
+            language_supported=language.supported,
             model=self.model,
             policy=self.policy,
             mode=self._mode,
@@ -219,8 +247,9 @@ class Screener:
 def decision_id(comment: Comment, policy: PolicyVersion, model: Model) -> str:
     """Name a piece of work: everything that a verdict follows from, and nothing else.
 
-    Audience and community are in it beside id, text, policy and model, since the policy reads them: without them one comment,
-    sent again for another audience, would get two verdicts under one name.
+    Audience, community and the producer's language are in it beside id, text, policy and model, since the policy reads them:
+    without them one comment, sent again for another audience, would get two verdicts under one name. So are the versions of
+    what the model gets to read and of what tells the language.
     """
     digest = sha256()
     for part in (
@@ -230,6 +259,10 @@ def decision_id(comment: Comment, policy: PolicyVersion, model: Model) -> str:
         comment.community_id or "",
         policy.sha256,
         model.sha256,
+        NORMALISER,
+        LANGUAGE_RULES,
+        # Most producers send none; then it is as if nobody had asked.
+        *(() if comment.language is None else (comment.language,)),
     ):
         encoded = part.encode()
         # Lengths keep "ab" + "c" and "a" + "bc" apart.
@@ -237,12 +270,16 @@ def decision_id(comment: Comment, policy: PolicyVersion, model: Model) -> str:
     return digest.hexdigest()
 
 
+def _in_original(text: str, spans: Sequence[Span]) -> list[Span]:
+    """Spans of the normalised text → the same stretches of the text as it was written."""
+    if not spans:
+        return []
+    normalised = normalise_mapped(text)
+    return [Span(*normalised.original(span.start, span.end), span.label, span.score) for span in spans]
+
+
 def _decode(value: bytes) -> Comment | Rejection:
     try:
         return decode_comment(value)
     except InvalidRecord as error:
         return Rejection(error.stage, error.reason, type(error).__name__, error.message)
-
-
-def _primary_subtag(language: str) -> str:
-    return language.replace("_", "-").split("-")[0].lower()

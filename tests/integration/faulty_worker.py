@@ -8,7 +8,7 @@ from typing import Any
 
 from worker import cli
 from worker.agents import Delivery, Pipeline
-from worker.classifier import Scores, Tokens
+from worker.classifier import Found, Piece
 from worker.onnx import OnnxClassifier
 from worker.publisher import Message, Publisher
 from worker.screening import PROBE
@@ -19,11 +19,11 @@ def hang() -> None:
     score, encode = OnnxClassifier.score, OnnxClassifier.encode
     asked: list[str] = []
 
-    def remember(self: OnnxClassifier, texts: Sequence[str]) -> list[list[Tokens]]:
+    def remember(self: OnnxClassifier, texts: Sequence[str]) -> list[list[Piece]]:
         asked[:] = texts
         return encode(self, texts)
 
-    def hang_for_ever(self: OnnxClassifier, pieces: Sequence[Tokens]) -> list[Scores]:
+    def hang_for_ever(self: OnnxClassifier, pieces: Sequence[Piece]) -> list[Found]:
         if asked == [PROBE]:
             return score(self, pieces)
         threading.Event().wait()

@@ -1,26 +1,160 @@
-"""Training and exporting, where they need torch: unknown labels do not teach, and the graph says what the model says."""
+"""Training: what an epoch sees, what teaches and what does not, and a run that is cut off and goes on as if it had not been."""
 
-import numpy as np
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
-from transformers import BertConfig, BertModel
 
-from training.compare import n_bits
-from training.evaluate import coupling, logits, open_session
-from training.export import Linear, build, float32, per_token
-from training.model import Screener
-from training.train import Recipe, masked_loss, pad, plan
+from training import train as training
+from training.labels import SPAN_LABELS, Row
+from training.model import load_tokenizer
+from training.recipe import Recipe
+from training.split import PER_EPOCH
+from training.train import CHECKPOINT, load_trained, masked_loss, pad, plan, prepare, token_marks, train
 
-TEXTS = [[101, 7, 8, 102], [101, 9, 102], [101, *range(20, 40), 102]]
+SHORT = Recipe(epochs=2, batch=4, window=2, max_tokens=24, checkpoint_every=3, learning_rate=1e-2, bf16=False)
+
+State = dict[str, torch.Tensor]
+
+
+class CutOffError(Exception):
+    """The machine went down."""
 
 
 @pytest.fixture(scope="module")
-def small() -> Screener:
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 12, "intermediate_size": 512}
-    screener = Screener(BertModel(BertConfig(vocab_size=200, **sizes), add_pooling_layer=False))
-    screener.eval()
-    return screener
+def tokenizer() -> Any:
+    return load_tokenizer([])
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """Forty rows, of which an epoch sees thirty: with and without targets, with spans, without, and nobody asked."""
+    monkeypatch.setitem(PER_EPOCH, "test", 30)
+    rude, kind = {"insult": 1.0, "kindness": 0.0, "toxicity": 0.8}, {"insult": 0.0, "kindness": 0.9}
+    return [
+        Row(f"you are fool number {n}, my dear friend", rude, "test", spans=((8, 12, "toxicity", 1.0),))
+        if n % 3 == 0
+        else Row(f"thank you {n} times for coming to see us", kind, "test", spans=() if n % 2 else None)
+        for n in range(40)
+    ]
+
+
+# ---- where
+
+
+def test_a_token_takes_the_highest_share_of_those_who_marked_any_of_its_characters() -> None:
+    spans = ((4, 9, "toxicity", 0.3), (8, 12, "toxicity", 0.7), (8, 12, "insult", 0.5))
+    row = Row("you stupid fool", {}, "test", spans=spans)
+
+    marks = token_marks(row, [(0, 3), (4, 6), (6, 10), (11, 15)])
+
+    # The last begins before the span ends; a token that only touches a span is not in it.
+    assert marks == [[0] * 5, [0.3, 0, 0, 0, 0], [0.7, 0.5, 0, 0, 0], [0.7, 0.5, 0, 0, 0]]
+    assert token_marks(row, [(0, 4), (12, 15)]) == [[0] * 5, [0] * 5]
+    assert token_marks(row, [(3, 12)]) == [[0.7, 0.5, 0, 0, 0]]
+
+
+def test_a_special_token_is_nowhere() -> None:
+    marks = token_marks(Row("fool", {}, "test", spans=((0, 4, "toxicity", 1.0),)), [(0, 0), (0, 4), (0, 0)])
+
+    assert marks is not None
+    assert [all(map(math.isnan, mark)) for mark in marks] == [True, False, True]
+
+
+def test_nothing_marked_is_zero_and_nobody_asked_is_none() -> None:
+    assert token_marks(Row("hello", {}, "test", spans=()), [(0, 5)]) == [[0.0] * len(SPAN_LABELS)]
+    assert token_marks(Row("hello", {}, "test"), [(0, 5)]) is None
+
+
+def test_the_tokenizers_offsets_lead_to_the_marked_word(rows: list[Row], tokenizer: Any) -> None:
+    examples = prepare(rows, 0, tokenizer, replace(SHORT, augmented=0.0))
+    marked = next(e for e in examples if rows[e.row].spans)
+
+    assert marked.marks is not None
+    found = [token for token, mark in zip(marked.tokens, marked.marks, strict=True) if mark[0] == 1.0]
+    assert tokenizer.convert_ids_to_tokens(found) == ["fool"]
+
+
+# ---- what an epoch sees
+
+
+def test_without_augmentation_every_example_is_its_row(rows: list[Row], tokenizer: Any) -> None:
+    examples = prepare(rows, 0, tokenizer, replace(SHORT, augmented=0.0))
+
+    assert len(examples) == len({e.row for e in examples}) == 30
+    for example in examples:
+        assert list(example.tokens) == tokenizer(rows[example.row].text)["input_ids"]
+        assert (example.marks is None) == (rows[example.row].spans is None)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_about_a_share_is_disguised_and_those_have_no_places(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setitem(PER_EPOCH, "test", 400)
+    rows = [Row(f"you are fool number {n}", {}, "test", spans=()) for n in range(400)]
+
+    examples = prepare(rows, 0, tokenizer, replace(SHORT, augmented=share))
+    plain = [e for e in examples if e.marks is not None]
+
+    assert len(examples) - len(plain) == pytest.approx(share * 400, abs=40)
+    assert all(list(e.tokens) == tokenizer(rows[e.row].text)["input_ids"] for e in plain)
+
+
+def test_an_epoch_follows_from_the_seed_and_from_its_number(rows: list[Row], tokenizer: Any) -> None:
+    recipe = replace(SHORT, augmented=1.0)
+    texts = [Row(r.text, r.targets, r.source) for r in rows]
+
+    first = prepare(texts, 0, tokenizer, recipe)
+
+    assert first == prepare(texts, 0, tokenizer, recipe)
+    assert first != prepare(texts, 0, tokenizer, replace(recipe, seed=8))
+    # The same rows, since thirty are all of these: what differs is how they are disguised.
+    few = texts[:30]
+    by_epoch = [{e.row: tuple(e.tokens) for e in prepare(few, epoch, tokenizer, recipe)} for epoch in (0, 1)]
+    assert by_epoch[0].keys() == by_epoch[1].keys()
+    assert sum(by_epoch[0][n] != by_epoch[1][n] for n in by_epoch[0]) > 15
+
+
+def test_no_example_is_longer_than_asked(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PER_EPOCH, "test", 1)
+
+    (example,) = prepare([Row("fool " * 100, {}, "test", spans=())], 0, tokenizer, replace(SHORT, augmented=0.0))
+
+    assert len(example.tokens) == len(example.marks or ()) == SHORT.max_tokens
+
+
+def test_the_plan_has_each_row_once_and_the_same_order_again() -> None:
+    recipe = Recipe(batch=4, window=3)
+    lengths = [n % 13 for n in range(101)]
+
+    batches = plan(lengths, recipe)
+
+    assert sorted(i for b in batches for i in b) == list(range(101))
+    assert batches == plan(lengths, recipe)
+    assert batches != plan(lengths, recipe, epoch=1)
+
+
+def test_the_plan_has_as_many_batches_as_the_run_counts_on() -> None:
+    for rows in range(1, 60):
+        assert len(plan([1] * rows, Recipe(batch=4, window=3))) == -(-rows // 4)
+
+
+@pytest.mark.parametrize(("longest", "width"), [(1, 8), (7, 8), (8, 8), (9, 16), (24, 24)])
+def test_batches_are_a_multiple_of_eight_wide(longest: int, width: int) -> None:
+    ids, mask = pad([[5], [7] * longest])
+
+    assert ids.shape == mask.shape == (2, width)
+    assert ids.dtype == mask.dtype == torch.int64
+    assert mask.sum(1).tolist() == [1, longest]
+    assert (ids != 0).equal(mask == 1)
+
+
+# ---- what teaches
 
 
 def test_an_unknown_label_moves_nothing() -> None:
@@ -33,33 +167,147 @@ def test_an_unknown_label_moves_nothing() -> None:
     assert raw.grad[0, 1] == 0
 
 
-def test_the_plan_has_each_row_once_and_the_same_order_again() -> None:
-    recipe = Recipe(batch=4, window=3)
-    lengths = [n % 13 for n in range(101)]
+def test_the_loss_is_a_mean_over_what_is_known() -> None:
+    logits = torch.tensor([[0.0, 5.0], [0.0, -3.0]])
+    known = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
 
-    batches = plan(lengths, recipe)
-
-    assert sorted(i for b in batches for i in b) == list(range(101))
-    assert batches == plan(lengths, recipe)
+    assert float(masked_loss(logits, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), known)) == pytest.approx(math.log(2))
+    assert float(masked_loss(logits, torch.zeros(2, 2), torch.zeros(2, 2))) == 0.0
 
 
-@pytest.mark.parametrize(("linear", "within"), [(float32, 1e-4), (per_token, 0.05), (n_bits, 0.05)])
-def test_the_graph_says_what_the_model_says(small: Screener, linear: Linear, within: float) -> None:
-    state = {k: v.numpy() for k, v in small.state_dict().items()}
-    ids, mask = pad(TEXTS)
-    with torch.no_grad():
-        expected = small(ids, mask).numpy()
+def test_only_tokens_that_somebody_was_asked_about_teach_where() -> None:
+    marks: Sequence[Sequence[float]] = [[float("nan")] * 5, [1.0, 0.0, 0.0, 0.0, 0.0]]
+    examples = [training.Example(0, [101, 7], marks), training.Example(1, [101, 7, 8], None)]
+    raw = torch.zeros(2, 8, 5, requires_grad=True)
 
-    graph = build(state, linear, quantised=linear is not float32)
-    found = logits(open_session(graph, 1), TEXTS)
+    where, known = training._token_targets(examples, 8)
+    masked_loss(raw, where, known).backward()
 
-    assert np.abs(found - expected).max() < within
+    assert known.sum() == 5
+    assert raw.grad is not None
+    moved = raw.grad.abs().sum(2).nonzero().tolist()
+    assert moved == [[0, 1]]
+    assert raw.grad[0, 1, 0] < 0 < raw.grad[0, 1, 1]
 
 
-def test_a_score_does_not_depend_on_the_rest_of_the_batch(small: Screener) -> None:
-    state = {k: v.numpy() for k, v in small.state_dict().items()}
+# ---- cut off, and on again
 
-    padded, _, same_width = coupling(open_session(build(state, per_token), 1), TEXTS)
 
-    assert same_width == 0.0
-    assert padded < 1e-5
+def cut_off_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends right behind that many checkpoints."""
+    save, left = training._save, [saves]
+
+    def save_and_end(*of: Any) -> None:
+        save(*of)
+        left[0] -= 1
+        if left[0] == 0:
+            raise CutOffError
+
+    monkeypatch.setattr(training, "_save", save_and_end)
+
+
+def trained(rows: Sequence[Row], work: Path, recipe: Recipe = SHORT) -> State:
+    state: State = torch.load(train(rows, work, recipe), weights_only=True)
+    return state
+
+
+def assert_same(state: State, other: State) -> None:
+    assert state.keys() == other.keys()
+    for name, weights in state.items():
+        torch.testing.assert_close(weights, other[name], rtol=0, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+# Eight batches an epoch: behind 3, in the first epoch; behind 9, in the second.
+@pytest.mark.usefixtures("_tiny")
+@pytest.mark.parametrize("saves", [1, 3])
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
+) -> None:
+    whole = trained(rows, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        cut_off_after(saves, patch)
+        with pytest.raises(CutOffError):
+            train(rows, tmp_path / "cut", SHORT)
+    assert not (tmp_path / "cut" / "model.pt").exists()
+
+    assert_same(trained(rows, tmp_path / "cut"), whole)
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_a_checkpoint_half_written_does_no_harm(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(rows, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        cut_off_after(2, patch)
+        with pytest.raises(CutOffError):
+            train(rows, tmp_path / "cut", SHORT)
+    complete = (tmp_path / "cut" / CHECKPOINT).read_bytes()
+
+    def write_half(_: Any, beside: Path) -> None:
+        beside.write_bytes(complete[:1000])
+        raise CutOffError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", write_half)
+        with pytest.raises(CutOffError):
+            train(rows, tmp_path / "cut", SHORT)
+    assert (tmp_path / "cut" / CHECKPOINT).read_bytes() == complete
+    assert list((tmp_path / "cut").glob("*.new"))
+
+    assert_same(trained(rows, tmp_path / "cut"), whole)
+    assert not list((tmp_path / "cut").glob("*.new"))
+
+
+@pytest.mark.usefixtures("_tiny")
+@pytest.mark.parametrize("change", ["rows", "recipe"])
+def test_a_checkpoint_of_something_else_is_refused(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    with monkeypatch.context() as patch:
+        cut_off_after(1, patch)
+        with pytest.raises(CutOffError):
+            train(rows, tmp_path, SHORT)
+
+    with pytest.raises(ValueError, match="of other rows or of another recipe"):
+        train(rows[1:] if change == "rows" else rows, tmp_path, replace(SHORT, seed=8) if change == "recipe" else SHORT)
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_without_a_row_to_see_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no row to train on"):
+        train([Row("hello", {"toxicity": 0.0}, "unheard of")], tmp_path, SHORT)
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_a_run_that_was_done_trains_no_further(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(SHORT, checkpoint_every=16)
+    first = trained(rows, tmp_path, recipe)
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("a step too many")
+
+    monkeypatch.setattr(training, "masked_loss", fail)
+
+    assert_same(trained(rows, tmp_path, recipe), first)
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_it_learns_and_what_it_learned_loads(rows: list[Row], tmp_path: Path) -> None:
+    train(rows, tmp_path, replace(SHORT, epochs=6))
+    model, tokenizer = load_trained(tmp_path)
+
+    with torch.inference_mode():
+        logits, tokens = model(*pad(tokenizer(["you are fool number 3", "thank you 4 times"])["input_ids"]))
+
+    assert not model.training
+    assert logits[0, 3] > 0 > logits[1, 3]  # insult
+    assert logits[0, 8] < 0 < logits[1, 8]  # kindness
+    assert tokens[0, 3, 0] > 0 > tokens[0, 1, 0]  # "fool", "you"
+
+
+def test_nothing_trained_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_trained(tmp_path)

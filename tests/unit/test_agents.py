@@ -21,6 +21,7 @@ from tests.fakes import (
     FakeStream,
     RecordingPublisher,
     comment_value,
+    detect,
 )
 from worker.agents import KafkaMessage, Pipeline, Sink, Topics
 from worker.dead_letters import Limit
@@ -57,6 +58,7 @@ class Bench:
             Screener(
                 self.classifier,
                 POLICY,
+                detect=detect,
                 observer=Metrics(),
                 max_batch_tokens=1024,
                 cache_entries=100,
@@ -280,6 +282,7 @@ async def test_counters_tell_what_was_confirmed() -> None:
     assert bench.sample("screener_comments_total", action="hold") == 1
     assert bench.sample("screener_decisions_total", category="insult", age_band="unknown") == 1
     assert bench.sample("screener_decisions_total", category="none", age_band="unknown") == 1
+    assert bench.sample("screener_languages_total", supported="undetermined") == 2
     assert bench.sample("screener_dead_letters_total", reason="missing_field") == 1
     assert bench.sample("screener_in_flight") == 0
 
@@ -399,7 +402,9 @@ def on(topic: str) -> Callable[[Message], bool]:
 
 
 async def test_a_decision_that_is_too_large_becomes_a_dead_letter() -> None:
-    publisher = RecordingPublisher(too_large=lambda message: message.topic == DECISIONS and b"c1" in message.value)
+    publisher = RecordingPublisher(
+        too_large=lambda message: message.topic == DECISIONS and b'"comment_id":"c1"' in message.value
+    )
     bench = Bench(publisher)
     async with bench.running():
         await bench.admit(*values("a", "b", "c"))

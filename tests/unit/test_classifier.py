@@ -9,8 +9,9 @@ import pytest
 
 from tests.fakes import FakeClassifier
 from worker.batching import cut
-from worker.classifier import HARM_LABELS, KIND_LABELS, LABELS, Classifier, Scores, Tokens, combine
+from worker.classifier import HARM_LABELS, KIND_LABELS, LABELS, Classifier, Found, Piece, Scores, combine
 from worker.onnx import OnnxClassifier, model_folder
+from worker.records import Span
 
 KIND = "you did so well, thanks a lot, I am proud of you"
 CRUEL = "you are a stupid idiot, I will kill you"
@@ -44,14 +45,18 @@ def classifier(request: pytest.FixtureRequest, shipped: OnnxClassifier) -> Class
     return shipped if request.param == "shipped" else FakeClassifier()
 
 
-def score(classifier: Classifier, texts: Sequence[str], max_tokens: int = 4096) -> list[Scores]:
-    """Scores of whole texts, batched as the worker does it."""
+def find(classifier: Classifier, texts: Sequence[str], max_tokens: int = 4096) -> list[Found]:
+    """What is found in whole texts, batched as the worker does it."""
     pieces = [(text, piece) for text, pieces in enumerate(classifier.encode(texts)) for piece in pieces]
-    of_text: list[list[Scores]] = [[] for _ in texts]
+    of_text: list[list[Found]] = [[] for _ in texts]
     for batch in cut([classifier.width(piece) for _, piece in pieces], max_tokens):
-        for at, scores in zip(batch, classifier.score([pieces[at][1] for at in batch]), strict=True):
-            of_text[pieces[at][0]].append(scores)
-    return [combine(scores) for scores in of_text]
+        for at, found in zip(batch, classifier.score([pieces[at][1] for at in batch]), strict=True):
+            of_text[pieces[at][0]].append(found)
+    return [combine(found) for found in of_text]
+
+
+def score(classifier: Classifier, texts: Sequence[str]) -> list[Scores]:
+    return [found.scores for found in find(classifier, texts)]
 
 
 def random_texts(seed: int, count: int) -> list[str]:
@@ -90,12 +95,12 @@ def test_scores_come_in_the_order_of_the_texts(classifier: Classifier) -> None:
 
 def test_a_text_scores_the_same_to_the_last_bit_alone_and_in_any_company(classifier: Classifier) -> None:
     texts = list(dict.fromkeys([KIND, CRUEL, CALM, "a", *random_texts(3, 40)]))
-    alone = {text: score(classifier, [text])[0] for text in texts}
+    alone = {text: find(classifier, [text])[0] for text in texts}
     rng = random.Random(4)
 
     for max_tokens in (8, 100, 1000, 10**6):
         company = rng.choices(texts, k=2 * len(texts))
-        assert score(classifier, company, max_tokens) == [alone[text] for text in company]
+        assert find(classifier, company, max_tokens) == [alone[text] for text in company]
 
 
 def test_and_the_same_every_time(classifier: Classifier) -> None:
@@ -106,12 +111,12 @@ def test_and_the_same_every_time(classifier: Classifier) -> None:
 
 def test_and_the_same_from_two_threads_at_once(classifier: Classifier) -> None:
     texts = random_texts(6, 40)
-    expected = score(classifier, texts)
-    found: dict[int, list[Scores]] = {}
+    expected = find(classifier, texts)
+    found: dict[int, list[Found]] = {}
 
     def work(thread: int) -> None:
         for start in range(0, len(texts), 5):
-            found.setdefault(thread, []).extend(score(classifier, texts[start : start + 5]))
+            found.setdefault(thread, []).extend(find(classifier, texts[start : start + 5]))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -125,17 +130,17 @@ def test_and_the_same_from_two_threads_at_once(classifier: Classifier) -> None:
 def test_a_width_is_at_least_the_piece_and_grows_in_steps(classifier: Classifier) -> None:
     pieces = [pieces[0] for pieces in classifier.encode([CALM[:length] for length in range(1, len(CALM))])]
 
-    assert all(classifier.width(piece) >= len(piece) for piece in pieces)
-    assert len({classifier.width(piece) for piece in pieces}) < len({len(piece) for piece in pieces})
+    assert all(classifier.width(piece) >= len(piece.tokens) for piece in pieces)
+    assert len({classifier.width(piece) for piece in pieces}) < len({len(piece.tokens) for piece in pieces})
 
 
 def test_a_short_text_is_one_piece(classifier: Classifier) -> None:
     assert [len(pieces) for pieces in classifier.encode([KIND, "a", CALM])] == [1, 1, 1]
 
 
-def overlap(before: Tokens, after: Tokens) -> int:
+def overlap(before: Piece, after: Piece) -> int:
     """How many tokens the end of one piece shares with the beginning of the next, marks at both ends left out."""
-    end, beginning = list(before[1:-1]), list(after[1:-1])
+    end, beginning = list(before.tokens[1:-1]), list(after.tokens[1:-1])
     return max(size for size in range(len(beginning) + 1) if size == 0 or end[-size:] == beginning[:size])
 
 
@@ -189,16 +194,29 @@ def test_any_text_up_to_the_limit_is_scored(classifier: Classifier, text: str) -
 
 
 def test_one_piece_is_the_text() -> None:
-    assert combine([{"insult": 0.3, "kindness": 0.2}]) == {"insult": 0.3, "kindness": 0.2}
+    found = Found({"insult": 0.3, "kindness": 0.2}, (Span(0, 4, "insult", 0.9),))
+
+    assert combine([found]) == found
 
 
 def test_harm_anywhere_is_harm_and_kindness_has_to_hold_on_average() -> None:
-    pieces = [{"insult": 0.25, "kindness": 0.75}, {"insult": 0.5, "kindness": 0.25}, {"insult": 0.0, "kindness": 0.5}]
+    scores = [{"insult": 0.25, "kindness": 0.75}, {"insult": 0.5, "kindness": 0.25}, {"insult": 0.0, "kindness": 0.5}]
 
-    assert combine(pieces) == {"insult": 0.5, "kindness": 0.5}
+    assert combine([Found(s) for s in scores]).scores == {"insult": 0.5, "kindness": 0.5}
 
 
 def test_every_label_is_one_or_the_other() -> None:
-    pieces = [dict.fromkeys(LABELS, 0.0), dict.fromkeys(LABELS, 1.0)]
+    pieces = [Found(dict.fromkeys(LABELS, 0.0)), Found(dict.fromkeys(LABELS, 1.0))]
 
-    assert combine(pieces) == dict.fromkeys(HARM_LABELS, 1.0) | dict.fromkeys(KIND_LABELS, 0.5)
+    assert combine(pieces).scores == dict.fromkeys(HARM_LABELS, 1.0) | dict.fromkeys(KIND_LABELS, 0.5)
+
+
+def test_spans_of_overlapping_pieces_become_one_under_the_name_of_the_surest() -> None:
+    first = Found({}, (Span(0, 4, "insult", 0.9), Span(10, 15, "insult", 0.6)))
+    second = Found({}, (Span(12, 20, "threat", 0.8), Span(20, 24, "threat", 0.7)))
+
+    assert combine([first, second]).spans == (
+        Span(0, 4, "insult", 0.9),
+        Span(10, 20, "threat", 0.8),
+        Span(20, 24, "threat", 0.7),
+    )

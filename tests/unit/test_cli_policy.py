@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.fakes import detect
 from worker.cli_policy import app
 from worker.policy_file import preset_names, preset_path
 
@@ -132,15 +133,115 @@ def test_explain_as_json(good: str) -> None:
 
 def test_explain_scores_a_text_with_the_model(good: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def score_text(text: str, model: str | None) -> dict[str, float]:
-        return {"insult": 0.95 if (text, model) == ("you fool", "small") else 0.0}
+        return {"insult": 0.95 if (text, model) == ("you fool", "small") else 0.1}
 
     scoring = ModuleType("worker.cli_scoring")
-    scoring.__dict__["score_text"] = score_text
+    scoring.__dict__.update(score_text=score_text, detect_language=detect)
     monkeypatch.setitem(sys.modules, "worker.cli_scoring", scoring)
 
     result = run("explain", "you fool", "--model", "small", "--policy", good)
 
     assert row(result.stdout, "adult") == "adult hold insult insult 0.950 ≥ 0.9 labels.insult.all.hold"
+    assert "language" not in result.stdout
+
+    foreign = run("explain", "hallo", "--model", "small", "--policy", good)
+
+    held = "under_13 hold unsupported_language unsupported_language unsupported_language.default"
+    assert row(foreign.stdout, "under_13") == held
+    assert row(foreign.stdout, "adult").startswith("adult allow nearest: insult 0.100")
+    assert "insult 0.100; language de, which the model does not know" in foreign.stdout
+
+
+@pytest.mark.parametrize(
+    ("language", "action", "caption"),
+    [("en-GB", "allow", "language en-GB"), ("pt", "hold", "language pt, which the model does not know")],
+)
+def test_explain_takes_a_producers_word_for_the_language(good: str, language: str, action: str, caption: str) -> None:
+    result = run("explain", "--scores", "insult=0.1", "--language", language, "--policy", good)
+
+    assert row(result.stdout, "13_15").startswith(f"13_15 {action} ")
+    assert f"insult 0.100; {caption}\n" in "\n".join(line.strip() for line in result.stdout.splitlines()) + "\n"
+
+
+def test_explain_as_json_says_which_language_was_gone_by(good: str) -> None:
+    result = run("explain", "--scores", "insult=0.1", "--language", "pt", "--policy", good, "--json")
+
+    explained = json.loads(result.stdout)
+    assert (explained["language"], explained["language_supported"]) == ("pt", False)
+    (reason,) = explained["audiences"]["unknown"]["verdict"]["reasons"]
+    assert (reason["label"], reason["score"], reason["threshold"]) == ("unsupported_language", None, None)
+
+
+ASKING = GOOD.replace("hold: 0.5", "hold: precision 0.80")
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> str:
+    """A policy that asks for a precision, beside a model that states it."""
+    (tmp_path / "asking.yaml").write_text(ASKING)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "operating_points.json").write_text('{"insult": {"0.80": 0.61, "0.99": null}}')
+    return str(tmp_path / "asking.yaml")
+
+
+def model_beside(policy: str) -> str:
+    return str(Path(policy).with_name("model"))
+
+
+def test_check_takes_the_precisions_of_the_model_that_is_named(asking: str) -> None:
+    result = run("check", asking, "--model", model_beside(asking))
+
+    assert result.stdout.startswith(f"{asking}: ok, ")
+    assert f"{asking}:4: labels.insult.under_13.hold: precision 0.80 is 0.61" in result.stdout.splitlines()
+    assert result.exit_code == 0
+
+
+def test_check_refuses_precisions_that_the_model_does_not_state(asking: str, tmp_path: Path) -> None:
+    result = run("check", asking, "--model", str(tmp_path))
+
+    assert result.stderr == (
+        f"{asking}:4: labels.insult.under_13.hold: asks for precision 0.80 of insult, and the model states no operating "
+        "points (operating_points.json in its folder)\n"
+    )
+    assert result.exit_code == 2
+
+
+def test_check_warns_of_a_precision_that_is_never_reached(asking: str) -> None:
+    Path(asking).write_text(ASKING.replace("0.80", "0.99"))
+
+    result = run("check", asking, "--model", model_beside(asking))
+
+    warning = "the model never reaches precision 0.99 for insult: the rule is dropped"
+    assert f"{asking}:4: warning: labels.insult.under_13.hold: {warning}" in result.stdout.splitlines()
+    assert result.exit_code == 0
+
+
+def test_explain_shows_the_scores_that_precisions_stand_for(asking: str) -> None:
+    result = run("explain", "--scores", "insult=0.62", "--policy", asking, "--model", model_beside(asking))
+
+    assert row(result.stdout, "under_13") == "under_13 hold insult insult 0.620 ≥ 0.61 labels.insult.under_13.hold"
+
+
+@pytest.mark.parametrize("arguments", [("check", "default"), ("explain", "--scores", "insult=0.5")])
+def test_operating_points_that_are_none_are_refused_in_a_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "operating_points.json").write_text("[]")
+
+    result = run(*arguments, "--model", str(tmp_path))
+
+    assert result.stderr == f"{tmp_path}/operating_points.json: not a JSON object of labels\n"
+    assert result.exit_code == 2
+
+
+def test_show_gives_the_policy_as_it_is_read_with_a_model(asking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.policy_file._PRESET_DIRECTORY", Path(asking).parent)
+
+    assert run("show", "asking").stdout == ASKING
+    with_model = run("show", "asking", "--model", model_beside(asking))
+    assert with_model.stdout == GOOD.replace("hold: 0.5", "hold: 0.61")
+    without = run("show", "asking", "--model", str(Path(asking).parent))
+    assert without.stderr.startswith("asking:4: labels.insult.under_13.hold: asks for precision 0.80 of insult, ")
+    assert without.exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.fakes import POISON, FakeClassifier, comment_value
+from tests.fakes import POISON, FakeClassifier, comment_value, detect
 from worker import cli_screen
 from worker.cli import app
 from worker.metrics import Metrics
 from worker.policy_file import read_policy
-from worker.screening import Screener
+from worker.records import Decision
+from worker.screening import Record, Screener
 
 POLICY = read_policy(
     b"{id: test, version: 1, labels: {insult: {under_13: {remove: 0.5}, all: {hold: 0.5}}},"
@@ -26,12 +27,15 @@ POLICY = read_policy(
 )
 
 
+def make_screener(*_: object, **__: object) -> Screener:
+    return Screener(
+        FakeClassifier(), POLICY, detect=detect, observer=Metrics(), max_batch_tokens=1024, cache_entries=100
+    )
+
+
 @pytest.fixture(autouse=True)
 def _fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_screener(*_: object, **__: object) -> Screener:
-        return Screener(FakeClassifier(), POLICY, observer=Metrics(), max_batch_tokens=1024, cache_entries=100)
-
-    monkeypatch.setattr(cli_screen, "open_screener", open_screener)
+    monkeypatch.setattr(cli_screen, "open_screener", make_screener)
     for name in ("MODEL", "POLICY", "LABEL_MAP", "INFERENCE_THREADS"):
         monkeypatch.delenv(f"SCREENER_{name}", raising=False)
 
@@ -333,3 +337,21 @@ def test_an_output_that_is_the_input_is_left_alone(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.stderr == f"comment-screener: {file}: the output would overwrite the input\n"
     assert file.read_bytes() == comment_value() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("you are st\u200bupid", "st\u200bupid insult 0.90, characters 8-15"),
+        ("hallo", "language de: the scores mean little"),
+        ("stupid", "insult 0.9000 ≥ 0.5 → remove for under_13 readers (labels.insult.under_13.remove)"),
+        ("hallo", "unsupported_language → hold for under_13 readers (unsupported_language.default)"),
+    ],
+)
+def test_a_person_is_told_why(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    screener = make_screener()
+    (decision,) = screener.screen([Record(comment_value(text, audience_age_band="under_13"))])
+    assert isinstance(decision, Decision)
+    cli_screen._show(decision, text)
+
+    assert shown in " ".join(capsys.readouterr().out.split())

@@ -9,6 +9,9 @@ import pytest
 from worker.codec import decode_comment
 from worker.demo.comments import demo_records, malformed_values, read_groups
 from worker.errors import InvalidRecord
+from worker.langid import open_detector
+from worker.language import settle
+from worker.normalise import normalise
 from worker.records import AgeBand, Comment
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -78,6 +81,15 @@ def test_they_are_varied() -> None:
     assert any("\u200b" in comment.text for comment in deck)
     assert Counter(comment.text for comment in deck).most_common(1)[0][1] >= 5
     assert len({key for key, _ in demo_records(1, DECK)}) > 30
+
+
+def test_what_is_sent_as_english_is_not() -> None:
+    detector = open_detector()
+    (group,) = (group for group in read_groups() if group.flavour == "sent as English")
+
+    assert group.language == "en"
+    for text in group.texts:
+        assert settle("en", detector.detect(normalise(text))).supported is False
 
 
 def test_what_is_for_adults_is_shown_to_adults_only() -> None:

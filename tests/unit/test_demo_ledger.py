@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 
-from worker.demo.display import printable
+from worker.demo.display import _line, printable
 from worker.demo.ledger import Ledger, Outcome, Place, read_input
-from worker.records import Action, Decision, Mode, Model, PolicyVersion, Source
+from worker.records import Action, AgeBand, Decision, Mode, Model, PolicyVersion, ReasonGiven, Source
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -129,3 +130,25 @@ def test_a_malformed_record_is_an_input_all_the_same(malformed: bytes) -> None:
 )
 def test_a_strangers_text_is_safe_on_a_terminal(text: str, shown: str) -> None:
     assert printable(text, 5 if text == "abcdef" else 20) == shown
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        (
+            ReasonGiven("insult", 0.8, 0.75, AgeBand.UNDER_13, Action.HOLD, "labels.insult.under_13.hold"),
+            "hold insult 0.80 ≥ 0.75 under_13",
+        ),
+        (
+            ReasonGiven("unsupported_language", None, None, AgeBand.UNDER_13, Action.HOLD, "unsupported_language.all"),
+            "hold language: pt under_13",
+        ),
+    ],
+)
+def test_a_line_says_what_was_behind_an_action(reason: ReasonGiven, shown: str) -> None:
+    held = structs.replace(decision("a", PLACE), action=Action.HOLD, reasons=[reason], language="pt")
+    ledger = Ledger()
+    ledger.record_input(PLACE, value("a"), 2.0)
+    ledger.record_outcome(PLACE, Outcome(2.5, decision=held))
+
+    assert " ".join(_line(ledger.rows[0], 40).plain.split()) == f"{shown} 500 hello"

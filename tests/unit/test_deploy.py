@@ -14,9 +14,8 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 from typer.testing import CliRunner
 
-from worker.classifier import LABELS
 from worker.cli import app
-from worker.metrics import STAGES, Metrics
+from worker.metrics import CATEGORIES, NO_CATEGORY, STAGES, SUPPORT, Metrics
 from worker.records import Action, AgeBand, Model, PolicyVersion
 from worker.settings import Settings
 
@@ -49,9 +48,10 @@ NOT_OURS: Final[dict[str, set[str]]] = {
 VALUES: Final[dict[str, set[str]]] = {
     "action": set(Action),
     "age_band": set(AgeBand),
-    "category": {*LABELS, "none"},
+    "category": set(CATEGORIES),
     "result": {"hit", "miss"},
     "stage": set(STAGES),
+    "supported": set(SUPPORT.values()),
 }
 
 
@@ -224,7 +224,8 @@ def test_panels_do_not_overlap() -> None:
     ("title", "values"),
     [
         ("Comments by action", set(Action)),
-        ("Decisions by category", set(LABELS)),
+        ("Decisions by category", set(CATEGORIES) - {NO_CATEGORY}),
+        ("Languages", set(SUPPORT.values())),
         ("Decisions by age of the readers", set(AgeBand)),
         ("Time in each stage, mean", set(STAGES)),
         ("Time in each stage, p95", set(STAGES)),

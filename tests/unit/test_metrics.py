@@ -8,18 +8,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from worker.classifier import LABELS
 from worker.errors import Reason
-from worker.metrics import NO_CATEGORY, STAGES, Metrics
+from worker.metrics import CATEGORIES, STAGES, SUPPORT, Metrics
 from worker.records import Action, AgeBand, Model, PolicyVersion
 
 BOUNDED: dict[str, set[str]] = {
     "action": set(Action),
-    "category": {*LABELS, NO_CATEGORY},
+    "category": set(CATEGORIES),
     "age_band": set(AgeBand),
     "reason": set(Reason),
     "stage": set(STAGES),
     "result": {"hit", "miss"},
+    "supported": set(SUPPORT.values()),
 }
 """Every label and all its values; `partition` is bounded by the topic."""
 _UNITLESS = {"screener_in_flight", "screener_assigned_partitions", "screener_batch_size", "screener_batch_tokens"} | {
@@ -75,9 +75,11 @@ def test_values_are_there_before_anything_happened() -> None:
         assert samples["screener_comments_total", action] == 0
     for reason in Reason:
         assert samples["screener_dead_letters_total", reason] == 0
-    for category in (*LABELS, NO_CATEGORY):
+    for category in CATEGORIES:
         for band in AgeBand:
             assert samples["screener_decisions_total", *sorted((category, band))] == 0
+    for supported in SUPPORT.values():
+        assert samples["screener_languages_total", supported] == 0
     for stage in STAGES:
         assert samples["screener_stage_seconds_count", stage] == 0
     for result in ("hit", "miss"):

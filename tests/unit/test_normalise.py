@@ -2,11 +2,13 @@
 
 # ruff: noqa: RUF001  characters that look like others are what this is about
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.normalise import normalise
+from worker.normalise import normalise, normalise_mapped
 
 ZWJ = "\u200d"
 FAMILY = "👨‍👩‍👧‍👦"
@@ -111,3 +113,200 @@ def test_invisible_characters_anywhere_change_nothing(text: str, data: st.DataOb
 
 def test_a_character_that_stands_for_a_phrase_does_not_make_a_text_longer() -> None:
     assert len(normalise("\ufdfa\ufdfb" * 5000)) <= 10_000
+
+
+# ---- tricks, a row each, and what looks like one
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("you are an 1d10t", "you are an idiot"),
+        ("i h4te you", "i hate you"),
+        ("K1LL Y0URSELF", "KILL YOURSELF"),
+        ("a$$", "ass"),
+        ("b!tch", "bitch"),
+        ("k!ll", "kill"),
+        ("$hit", "shit"),
+        ("@sshole", "asshole"),
+        ("fu©k", "fuck"),
+        ("уоu аrе іdіоt", "you are idiot"),
+        ("a сосk, he said", "a cock, he said"),
+        ("fυck", "fuck"),
+        ("ᴜɢʟʏ", "ugly"),
+        ("s̶t̶u̶p̶i̶d̶ ̶p̶i̶g̶", "stupid pig"),
+        ("i̷̢̧d̴̛͜i̶̢̛o̷͜͝t̵̛͜", "idiot"),
+        ("you i d i o t", "you idiot"),
+        ("i.d.i.o.t", "idiot"),
+        ("f-u-c-k off", "fuck off"),
+        ("f . a . g", "fag"),
+        ("1 d i 0 t", "idiot"),
+        ("a i d i o t", "a idiot"),
+        ("I h a t e y o u", "I hate you"),
+        ("k.i.l.l.y.o.u", "kill you"),
+        ("fuuuuuck", "fuck"),
+        ("asssshole", "asshole"),
+        ("f*ck", "fuck"),
+        ("F*CK", "FUCK"),
+        ("sh**", "shit"),
+        ("f***", "fuck"),
+        ("a**hole!", "asshole!"),
+        ("f*ck1ng", "fucking"),
+        ("f_ck", "fuck"),
+        ("f-uck", "fuck"),
+        ("ni.gg.er", "nigger"),
+        ("🅱️itch", "Bitch"),
+        ("🇫🇺🇨🇰 you", "FUCK you"),
+        ("1️⃣d1️⃣0️⃣t", "idiot"),
+        ("🆂🆃🆄🅿🅸🅳", "STUPID"),
+        ("st\ufe0fupid", "stupid"),
+        ("#killyourself", "#kill yourself"),
+        ("#GoHomeNow", "#Go Home Now"),
+        ("#IHateYou", "#I Hate You"),
+    ],
+)
+def test_a_disguise_is_undone(text: str, expected: str) -> None:
+    assert normalise(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4 of 5, 2nd and 3d, h2o, mp3, gr8, b4, l8r, covid19, 1st, ps5, 90s, x2, G20, win10, area51, the A55",
+        "5am, 7pm, 50s, hi5, top5, 10k, 3.5mm, $5, $100k, 5'10, 18+, 2+2=4",
+        "@k1ller said so, me@h0me.com, https://a.b/h4te/f*ck?i.d.i.o.t=1#GoHomeNow",
+        "great!!! what?!No way! C# and C++",
+        "С днём рождения, мой друг",
+        "Καλημέρα σας",
+        "нет, то је све",
+        "I said спасибо and то је све to them",
+        "the α-helix, ΔT = 5 μm, φ",
+        "שָׁלוֹם, السَّلَامُ عَلَيْكُمْ, tiếng Việt, ᾄδω",
+        "café naïve Straße über ação g̃ n̈",
+        "a b c, i i i, U S A, e.g. this, p.s. that, A.I. and a.k.a. it",
+        "A B C D, x y z w, 1 2 3 4 5, i i i i",
+        "I'm a b c",
+        "nooo, sooo good, yesss",
+        "*emphasis*, **this**, 5*5, ***, password ***, c*, kill*, J*** D***, sh*, *hugs*",
+        "a well-known T-shirt, a so-so e-mail, sci-fi",
+        "🇺🇸🇬🇧 1️⃣ first 2️⃣ second",
+        "#love #BLM #YouTube #McDonalds #iPhone #therapist #1 #c4",
+        "🔥🖕👍🏽❤️ 🐀",
+    ],
+)
+def test_what_only_looks_like_a_disguise_stays(text: str) -> None:
+    assert normalise(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "piece", "original"),
+    [
+        ("you i d i o t!", "idiot", "i d i o t"),
+        ("🇫🇺🇨🇰 you", "you", "you"),
+        ("an 1d10t, yes", "idiot", "1d10t"),
+        ("  oh\n\nno  ", "no", "no"),
+        ("cafe\u0301 noir", "café", "cafe\u0301"),
+        ("the ﬁsh", "f", "ﬁ"),
+        ("a stu\u200bpid one", "stupid", "stu\u200bpid"),
+        ("#GoHomeNow", "Home", "Home"),
+        ("fuuuuuck off", "off", "off"),
+        ("oh n*gger no", "nigger", "n*gger"),
+    ],
+)
+def test_a_piece_is_found_again_in_the_original(text: str, piece: str, original: str) -> None:
+    normalised = normalise_mapped(text)
+    at = normalised.text.index(piece)
+
+    start, end = normalised.original(at, at + len(piece))
+
+    assert text[start:end] == original
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (2, 1), (-1, 1), (0, 4)])
+def test_what_is_no_slice_has_no_original(start: int, end: int) -> None:
+    with pytest.raises(ValueError, match="no slice"):
+        normalise_mapped("abc").original(start, end)
+
+
+# ---- for any text at all
+
+# What the tricks are made of, so that they meet each other.
+_made_up = st.lists(
+    st.sampled_from(
+        [
+            *"fucktashi 0134@$!*#.-_~'&аоеіѕμνфж한\u1161ﬀé\u0301\u0320\u0336\u20dd\u0f73\uff9e\u09be\u09c7",
+            *"\u200b\u200d\ufe0f\u20e3🅱🇫🇺🇨🇰❤👩ᴀɢ\ufdfa\ud800\n",
+            "idiot",
+            "kill",
+            "i d i o t",
+            "www.",
+            "http://",
+            "#GoHome",
+            "f***",
+        ]
+    ),
+    max_size=24,
+).map("".join)
+_any_text = st.text(st.characters(), max_size=40) | _made_up
+
+
+@settings(max_examples=1500, deadline=None)
+@given(_any_text)
+def test_the_map_is_whole_and_in_order(text: str) -> None:
+    normalised = normalise_mapped(text)
+    slices = [normalised.original(at, at + 1) for at in range(len(normalised.text))]
+
+    assert normalised.text == normalise(text)
+    assert all(0 <= start < end <= len(text) for start, end in slices)
+    assert [start for start, _ in slices] == sorted(start for start, _ in slices)
+    assert [end for _, end in slices] == sorted(end for _, end in slices)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(_made_up)
+def test_once_is_enough_for_tricks_upon_tricks(text: str) -> None:
+    once = normalise(text)
+
+    assert normalise(once) == once
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.from_regex(r"\A[A-Za-z]{2,12}[,.?]?\Z"), min_size=1).map(" ".join))
+def test_plain_sentences_stay_and_map_to_themselves(text: str) -> None:
+    if any(a == b == c for a, b, c in zip(text, text[1:], text[2:], strict=False)):
+        return
+    normalised = normalise_mapped(text)
+
+    assert normalised.text == text
+    assert normalised.original(0, len(text)) == (0, len(text))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "ab ",
+        "a b ",
+        "i.d.i.o.t ",
+        "#aB",
+        "f*",
+        "1a",
+        "a.b@",
+        "www.",
+        "\u0301\u0320",
+        "\u0f73",
+        "\u200d",
+        "аb",
+        "ﬀ",
+        "🅱🇫",
+    ],
+)
+def test_a_long_text_of_anything_takes_time_in_proportion(unit: str) -> None:
+    def seconds(characters: int) -> float:
+        text = unit * (characters // len(unit))
+        started = time.perf_counter()
+        normalise(text)
+        return time.perf_counter() - started
+
+    # Eight times the text: quadratic would be sixty-four times the time.
+    assert min(seconds(80_000) for _ in range(2)) < 24 * min(seconds(10_000) for _ in range(3)) + 0.02

@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from tests.fakes import detect
 from worker.classifier import LABELS
 from worker.errors import FatalError, StartupError
 from worker.metrics import Metrics
-from worker.onnx import MAX_PIECE_TOKENS, OnnxClassifier, model_folder, read_label_map
+from worker.onnx import MAX_PIECE_TOKENS, OnnxClassifier, Pointer, model_folder, point, read_label_map
 from worker.policy_file import load_policy
 from worker.screening import Screener
 
@@ -89,7 +91,7 @@ def write_json(path: Path, content: Any) -> None:
 def scores(classifier: OnnxClassifier, text: str) -> dict[str, float]:
     (pieces,) = classifier.encode([text])
     (found,) = classifier.score(pieces)
-    return dict(found)
+    return dict(found.scores)
 
 
 def refusal(folder: Path, **options: Any) -> str:
@@ -183,8 +185,9 @@ def test_padding_counts_for_nothing(tmp_path: Path) -> None:
 def test_a_tokenizer_without_special_tokens_makes_an_empty_piece_of_an_empty_text(tmp_path: Path) -> None:
     classifier = OnnxClassifier(write_model(tmp_path, special_tokens=False))
 
-    assert classifier.encode([""]) == [[[]]]
-    assert classifier.width([]) == 8
+    ((piece,),) = classifier.encode([""])
+    assert piece.tokens == []
+    assert classifier.width(piece) == 8
     assert scores(classifier, "") == {"insult": 0.5, "kindness": 0.5}
 
 
@@ -193,7 +196,7 @@ def test_pieces_are_no_longer_than_the_model_can_read(tmp_path: Path, positions:
     classifier = OnnxClassifier(write_model(tmp_path, config={"max_position_embeddings": positions}))
     (pieces,) = classifier.encode(["hello " * 1000])
 
-    assert {len(piece) for piece in pieces[:-1]} == {longest}
+    assert {len(piece.tokens) for piece in pieces[:-1]} == {longest}
     assert {classifier.width(piece) for piece in pieces[:-1]} == {longest}
 
 
@@ -342,7 +345,14 @@ def test_scores_that_are_not_numbers_are_an_error_and_no_score(tmp_path: Path, p
 
 def test_a_model_that_never_answers_with_numbers_is_refused_by_the_probe(tmp_path: Path) -> None:
     classifier = OnnxClassifier(write_model(tmp_path, rows={"[CLS]": (float("nan"), 0)}))
-    screener = Screener(classifier, load_policy("default"), observer=Metrics(), max_batch_tokens=256, cache_entries=0)
+    screener = Screener(
+        classifier,
+        load_policy("default"),
+        detect=detect,
+        observer=Metrics(),
+        max_batch_tokens=256,
+        cache_entries=0,
+    )
 
     with pytest.raises(FatalError, match="the model no longer answers: ArithmeticError"):
         screener.probe()
@@ -350,3 +360,61 @@ def test_a_model_that_never_answers_with_numbers_is_refused_by_the_probe(tmp_pat
 
 def test_the_shipped_model_knows_every_label() -> None:
     assert OnnxClassifier(model_folder("default"), threads=1).labels == LABELS
+
+
+# ---- where in the text
+
+POINTER = Pointer(("toxicity", "insult", "threat"), 0.5)
+# "so stu##pid, ugly": a special token, four words of which one has two pieces, a special token.
+PLACES = [(0, 0, None), (0, 2, 0), (3, 6, 1), (6, 9, 1), (9, 10, 2), (11, 15, 3), (0, 0, None)]
+
+
+def pointed(*marks: tuple[float, float, float]) -> list[tuple[int, int, str, float]]:
+    table = np.array(marks, np.float32)
+    return [
+        (span.start, span.end, span.label, span.score)
+        for span in point(POINTER, PLACES, table, table[:, 0] >= POINTER.threshold)
+    ]
+
+
+NO = (0.1, 0.0, 0.0)
+
+
+def test_a_marked_part_of_a_word_marks_all_of_it() -> None:
+    assert pointed(NO, NO, NO, (0.75, 0.9, 0.0), NO, NO, NO) == [(3, 9, "insult", 0.75)]
+
+
+def test_neighbours_are_one_span_and_what_stands_between_parts_them() -> None:
+    bad = (0.75, 0.9, 0.0)
+
+    assert pointed(NO, NO, bad, bad, bad, bad, NO) == [(3, 15, "insult", 0.75)]
+    assert pointed(NO, NO, bad, bad, NO, bad, NO) == [(3, 9, "insult", 0.75), (11, 15, "insult", 0.75)]
+
+
+def test_a_span_of_no_kind_carries_the_first_label() -> None:
+    assert pointed(NO, (0.75, 0.1, 0.2), NO, NO, NO, NO, NO) == [(0, 2, "toxicity", 0.75)]
+
+
+def test_special_tokens_are_no_place() -> None:
+    assert pointed((1, 1, 1), NO, NO, NO, NO, NO, (1, 1, 1)) == []
+
+
+@pytest.mark.parametrize(
+    ("spans", "what"),
+    [
+        ({"labels": ["insult"]}, "threshold"),
+        ({"labels": ["nonsense"], "threshold": 0.5}, "labels of ours"),
+        ({"labels": [], "threshold": 0.5}, "labels of ours"),
+        ({"labels": ["insult"], "threshold": 1}, "between 0 and 1"),
+        ("yes", "spans"),
+        ({"labels": ["insult"], "threshold": 0.5}, "no output token_logits"),
+    ],
+)
+def test_spans_that_do_not_fit_are_refused(tmp_path: Path, spans: object, what: str) -> None:
+    assert what in refusal(write_model(tmp_path, config={"spans": spans}))
+
+
+def test_a_model_without_a_token_output_points_at_nothing(tmp_path: Path) -> None:
+    classifier = OnnxClassifier(write_model(tmp_path, rows={"idiot": (9, 0)}))
+
+    assert [span for found in classifier.score(classifier.encode(["idiot"])[0]) for span in found.spans] == []

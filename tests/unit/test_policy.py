@@ -190,7 +190,116 @@ def test_what_a_policy_says_of_itself() -> None:
     ]
 
 
+# ---- languages that the model does not know
+
+KINDLY = "{insult: {all: {nudge: 0.4, remove: 0.9}}, kindness: {all: {highlight: 0.7}}, threat: {all: {hold: 0.5}}}"
+
+
+def with_languages(written: str, own: str = "{}") -> Policy:
+    return read_policy(
+        f"{{id: test, version: 1, labels: {KINDLY}, unsupported_language: {written},"
+        f" communities: {{club: {{labels: {{}}, unsupported_language: {own}}}}}}}".encode(),
+        "p.yaml",
+    )
+
+
+def abroad(
+    policy: Policy, audience: AgeBand | None, scores: dict[str, float] | None = None, at: str | None = None
+) -> Verdict:
+    return policy.decide(scores or {}, audience, at, language_supported=False)
+
+
+@pytest.mark.parametrize(
+    ("audience", "expected"),
+    [
+        (CHILD, "hold"),
+        (AgeBand.FROM_13_TO_15, "hold"),
+        (AgeBand.FROM_16_TO_17, "allow"),
+        (ADULT, "allow"),
+        (UNKNOWN, "hold"),
+        (None, "hold"),
+    ],
+)
+def test_a_policy_that_says_nothing_holds_what_nobody_understood_for_the_young(
+    audience: AgeBand | None, expected: str
+) -> None:
+    assert abroad(policy(KINDLY), audience).action == expected
+
+
+def test_the_reason_for_a_language_has_no_score() -> None:
+    verdict = abroad(with_languages("{adult: limit}"), ADULT, {"insult": 0.3})
+
+    assert (verdict.action, verdict.category, verdict.severity) == (Action.LIMIT, "unsupported_language", 0.3)
+    assert verdict.reasons == [
+        ReasonGiven("unsupported_language", None, None, ADULT, Action.LIMIT, "unsupported_language.adult")
+    ]
+
+
+@pytest.mark.parametrize("supported", [True, None])
+def test_a_language_that_the_model_knows_or_that_cannot_be_told_is_judged_by_its_scores(
+    supported: bool | None,
+) -> None:
+    strict = with_languages("{all: hold}")
+
+    assert strict.decide({"kindness": 0.9}, CHILD, None, language_supported=supported).action == "highlight"
+
+
+def test_nothing_is_highlighted_that_nobody_understood() -> None:
+    assert abroad(with_languages("{all: allow}"), ADULT, {"kindness": 0.9}) == Verdict(Action.ALLOW, None, 0.0, [])
+
+
+def test_a_strong_score_still_acts_and_the_strongest_wins() -> None:
+    verdict = abroad(with_languages("{all: hold}"), CHILD, {"insult": 0.95, "kindness": 0.9})
+
+    assert (verdict.action, verdict.category) == (Action.REMOVE, "insult")
+    assert [reason.label for reason in verdict.reasons] == ["insult", "unsupported_language"]
+
+
+def test_where_a_score_asks_for_the_same_it_is_named_first_and_a_milder_one_behind() -> None:
+    verdict = abroad(with_languages("{all: hold}"), CHILD, {"insult": 0.5, "threat": 0.6})
+
+    assert [reason.label for reason in verdict.reasons] == ["threat", "unsupported_language", "insult"]
+
+
+def test_all_stands_for_the_bands_that_are_not_named_of_languages_too() -> None:
+    mixed = with_languages("{all: limit, adult: allow}")
+
+    assert [abroad(mixed, band).action for band in AgeBand] == ["limit", "limit", "limit", "allow", "limit"]
+    assert mixed.language_rule(CHILD, None).name == "unsupported_language.all"
+
+
+def test_bands_that_are_not_named_keep_what_holds_by_default() -> None:
+    assert [abroad(with_languages("{under_13: allow}"), band).action for band in KNOWN_BANDS] == [
+        "allow",
+        "hold",
+        "allow",
+        "allow",
+    ]
+
+
+def test_a_community_has_rules_of_its_own_for_languages_and_inherits_the_rest() -> None:
+    mixed = with_languages("{all: limit}", "{under_13: hold, adult: allow}")
+
+    assert [abroad(mixed, band, at="club").action for band in AgeBand] == ["hold", "limit", "limit", "allow", "hold"]
+    assert mixed.language_rule(CHILD, "club").name == "communities.club.unsupported_language.under_13"
+    assert mixed.language_rule(AgeBand.FROM_13_TO_15, "club").name == "unsupported_language.all"
+    assert abroad(mixed, CHILD, at="elsewhere").action == "limit"
+
+
+def test_a_community_may_have_rules_for_languages_alone() -> None:
+    bilingual = read_policy(
+        f"{{id: test, version: 1, labels: {KINDLY},"
+        " communities: {club: {unsupported_language: {all: allow}}}}".encode(),
+        "p.yaml",
+    )
+
+    assert abroad(bilingual, CHILD, at="club").action == "allow"
+    assert abroad(bilingual, CHILD, {"insult": 0.95}, at="club").action == "remove"
+    assert bilingual.communities == {"club"}
+
+
 bands = st.sampled_from(AgeBand)
+supports = st.sampled_from([True, False, None])
 communities = st.sampled_from([None, COMMUNITY])
 
 
@@ -200,20 +309,36 @@ communities = st.sampled_from([None, COMMUNITY])
 def test_more_harm_never_makes_the_action_milder(
     drawn: Policy, before: dict[str, float], band: AgeBand, at: str | None, data: st.DataObject
 ) -> None:
+    known = data.draw(supports, "language supported")
     label = data.draw(harm_labels(), "raised label")
     after = before | {label: data.draw(st.floats(before.get(label, 0.0), 1), "raised score")}
 
-    assert drawn.decide(after, band, at).action.strength >= drawn.decide(before, band, at).action.strength
+    calmer = drawn.decide(before, band, at, language_supported=known).action
+    assert drawn.decide(after, band, at, language_supported=known).action.strength >= calmer.strength
 
 
 @settings(max_examples=60, deadline=None)
-@given(policies(), scores(), communities)
+@given(policies(), scores(), communities, supports)
 def test_unknown_is_at_least_as_strict_as_every_band(
-    drawn: Policy, given_scores: dict[str, float], at: str | None
+    drawn: Policy, given_scores: dict[str, float], at: str | None, known: bool | None
 ) -> None:
-    unknown = drawn.decide(given_scores, UNKNOWN, at).action
+    unknown, *others = (
+        drawn.decide(given_scores, band, at, language_supported=known).action for band in (UNKNOWN, *KNOWN_BANDS)
+    )
 
-    assert all(unknown.strength >= drawn.decide(given_scores, band, at).action.strength for band in KNOWN_BANDS)
+    assert all(unknown.strength >= other.strength for other in others)
+
+
+@settings(max_examples=60, deadline=None)
+@given(policies(), scores(), bands, communities)
+def test_a_language_that_the_model_does_not_know_is_never_judged_more_mildly(
+    drawn: Policy, given_scores: dict[str, float], band: AgeBand, at: str | None
+) -> None:
+    known, unknown = (drawn.decide(given_scores, band, at, language_supported=told) for told in (True, False))
+
+    assert unknown.action.strength >= known.action.strength
+    assert unknown.action is not Action.HIGHLIGHT
+    assert unknown.severity == known.severity
 
 
 @settings(max_examples=60, deadline=None)
@@ -231,7 +356,7 @@ def test_a_verdict_is_what_the_firing_rules_say(
         assert verdict.action is (Action.HIGHLIGHT if fired else Action.ALLOW)
     kept = {name for name, _ in fired if name in HARM_LABELS or not harms}
     assert sorted(reason.label for reason in verdict.reasons) == sorted(kept)
-    assert all(reason.score >= reason.threshold for reason in verdict.reasons)
+    assert all((reason.score or 0) >= (reason.threshold or 0) for reason in verdict.reasons)
 
 
 # ---- the presets: what they promise to those who read them
@@ -279,6 +404,12 @@ def test_danger_reaches_a_person_and_is_never_just_removed(name: str, label: str
 
 
 @pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_passes_to_children_what_nobody_understood(name: str) -> None:
+    for band in (CHILD, AgeBand.FROM_13_TO_15, UNKNOWN):
+        assert abroad(PRESETS[name], band).action == "hold"
+
+
+@pytest.mark.parametrize("name", PRESETS)
 @settings(max_examples=60, deadline=None)
 @given(scores())
 def test_no_preset_removes_for_children_what_is_in_doubt(name: str, given_scores: dict[str, float]) -> None:
@@ -288,9 +419,13 @@ def test_no_preset_removes_for_children_what_is_in_doubt(name: str, given_scores
 
 
 @settings(max_examples=60, deadline=None)
-@given(scores(), bands)
-def test_presets_keep_their_order_of_strictness(given_scores: dict[str, float], band: AgeBand) -> None:
+@given(scores(), bands, supports)
+def test_presets_keep_their_order_of_strictness(
+    given_scores: dict[str, float], band: AgeBand, known: bool | None
+) -> None:
     names = ("strict-for-children", "default", "lenient-forum")
-    strict, default, lenient = (PRESETS[name].decide(given_scores, band, None).action.strength for name in names)
+    strict, default, lenient = (
+        PRESETS[name].decide(given_scores, band, None, language_supported=known).action.strength for name in names
+    )
 
     assert strict >= default >= lenient

@@ -7,11 +7,16 @@ import pytest
 
 from worker.classifier import LABELS
 from worker.errors import StartupError
+from worker.operating_points import Points
+from worker.policy import Policy
 from worker.policy_file import PolicyError, load_policy, preset_names, preset_path, read_policy
+from worker.records import AgeBand
 
 HEAD = 'id: test\nversion: "1"\n'
 INHERITED = "is what the community inherits anyway, so it changes nothing"
+FIELDS = "id, version, description, labels, unsupported_language, communities"
 HIGHER = "a stronger action needs a higher threshold"
+LANGUAGE = "p.yaml:5: unsupported_language"
 RULED = HEAD + "labels:\n  insult: {all: {hold: 0.5}}\n"
 
 
@@ -94,8 +99,8 @@ def test_a_preset_goes_by_its_name(name: str) -> None:
             b"id: a\n---\nid: b\n",
             "p.yaml:2: not YAML: expected a single document in the stream, but found another document",
         ),
-        (b"", "p.yaml:1: not a policy: it has to be a mapping of id, version, description, labels, communities"),
-        (b"- id", "p.yaml:1: not a policy: it has to be a mapping of id, version, description, labels, communities"),
+        (b"", f"p.yaml:1: not a policy: it has to be a mapping of {FIELDS}"),
+        (b"- id", f"p.yaml:1: not a policy: it has to be a mapping of {FIELDS}"),
     ],
 )
 def test_what_is_no_policy_at_all(content: bytes, problem: str) -> None:
@@ -186,10 +191,30 @@ def test_what_a_label_cannot_say_in_general_or_in_a_community(labels: str, probl
         ("label: {}", "p.yaml:5: label: no such field; did you mean labels?"),
         ("description: [a]", "p.yaml:5: description: has to be text"),
         ("communities:", "p.yaml:5: communities: has to be a mapping of communities"),
-        ("communities: {club: }", "p.yaml:5: communities.club: has to be a mapping of one field, labels"),
+        ("communities: {club: }", "p.yaml:5: communities.club: has to be a mapping of labels and unsupported_language"),
         ("communities: {club: {}}", "p.yaml:5: communities.club.labels: is missing"),
         ("communities: {'': {labels: {}}}", "p.yaml:5: communities.: has to be one line of 1 to 500 characters"),
         ("? [a]\n: b", "p.yaml:5: a key has to be text"),
+        ("unsupported_language: hold", f"{LANGUAGE}: has to be a mapping of age bands to allow, limit or hold"),
+        ("unsupported_language: {adlt: hold}", f"{LANGUAGE}.adlt: no such age band; did you mean adult?"),
+        ("unsupported_language: {all: holt}", f"{LANGUAGE}.all: no such action; did you mean hold?"),
+        ("unsupported_language: {all: }", f"{LANGUAGE}.all: no such action; it has to be one of allow, limit, hold"),
+        ("unsupported_language: {all: {hold: 0.5}}", f"{LANGUAGE}.all: has to be one of allow, limit, hold"),
+        ("unsupported_language: {all: [hold]}", f"{LANGUAGE}.all: has to be one of allow, limit, hold"),
+        *(
+            (
+                f"unsupported_language: {{all: {action}}}",
+                (
+                    f"{LANGUAGE}.all: is not for a language: nobody has understood the comment yet; "
+                    "it has to be one of allow, limit, hold"
+                ),
+            )
+            for action in ("highlight", "nudge", "remove", "escalate")
+        ),
+        (
+            "communities: {club: {unsupported_language: {all: holt}}}",
+            "p.yaml:5: communities.club.unsupported_language.all: no such action; did you mean hold?",
+        ),
     ],
 )
 def test_what_the_rest_of_a_policy_cannot_say(written: str, problem: str) -> None:
@@ -315,3 +340,208 @@ def test_a_community_that_changes_nothing_is_odd(labels: str, place: str) -> Non
 )
 def test_a_community_that_changes_something_is_not_odd(labels: str) -> None:
     assert warnings("{insult: {all: {hold: 0.5}}}", f"{{club: {{labels: {labels}}}}}") == []
+
+
+# ---- languages that the model does not know
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            "unsupported_language: {all: allow, adult: hold}",
+            [("p.yaml:5: warning: unsupported_language: hold for adult but allow for 16_17: "
+             "the older audience is treated more strictly")],
+        ),
+        (
+            "unsupported_language: {under_13: hold, 13_15: hold, 16_17: allow, adult: allow, all: limit}",
+            ["p.yaml:5: warning: unsupported_language.all: speaks for no band: each is named itself"],
+        ),
+        (
+            "communities: {club: {unsupported_language: {under_13: limit}}}",
+            [("p.yaml:5: warning: communities.club.unsupported_language: hold for 13_15 but limit for under_13: "
+             "the older audience is treated more strictly")],
+        ),
+        ("unsupported_language: {}", []),
+        ("communities: {club: {unsupported_language: {all: hold}}}", []),
+    ],
+)  # fmt: skip
+def test_what_is_odd_about_languages(written: str, expected: list[str]) -> None:
+    policy = read_policy((RULED + written + "\n").encode(), "p.yaml")
+
+    assert [warning for warning in policy.warnings if "no rule looks at this label" not in warning] == expected
+
+
+# ---- precisions instead of scores
+
+POINTS: Points = {"insult": {0.8: 0.71, 0.9: 0.93, 0.95: 0.93, 0.99: None}, "threat": {0.8: 0.5}, "profanity": {}}
+
+
+def asking(labels: str, points: Points | None = POINTS, communities: str = "{}") -> Policy:
+    return read_policy(f"{HEAD}labels: {labels}\ncommunities: {communities}\n".encode(), "p.yaml", points)
+
+
+def refusal(labels: str, points: Points | None = POINTS) -> str:
+    with pytest.raises(PolicyError) as caught:
+        asking(labels, points)
+    (problem,) = caught.value.problems
+    return problem
+
+
+def thresholds(policy: Policy, community: str | None = None) -> dict[str, float]:
+    return {rule.name: rule.threshold for _, rule in policy.rules_for(None, community)}
+
+
+@pytest.mark.parametrize("written", ["precision 0.80", "precision 0.8", "precision  .8", "'precision 0.800'"])
+def test_a_precision_stands_for_the_score_from_which_the_model_is_right_so_often(written: str) -> None:
+    policy = asking(f"{{insult: {{all: {{nudge: 0.5, hold: {written}, remove: precision 0.95}}}}}}")
+
+    assert thresholds(policy) == {
+        "labels.insult.all.nudge": 0.5,
+        "labels.insult.all.hold": 0.71,
+        "labels.insult.all.remove": 0.93,
+    }
+    assert policy.decide({"insult": 0.71}, None, None).action == "hold"
+
+
+def test_a_community_may_ask_for_precisions_too() -> None:
+    policy = asking(
+        "{insult: {all: {hold: 0.9}}}", communities="{club: {labels: {insult: {adult: {hold: precision 0.80}}}}}"
+    )
+
+    assert thresholds(policy, "club")["communities.club.labels.insult.adult.hold"] == 0.71
+
+
+def test_the_same_file_with_another_model_is_another_policy() -> None:
+    labels = "{insult: {all: {hold: precision 0.80}}}"
+    mine, same, other = (
+        asking(labels, points).version.sha256 for points in (POINTS, {"insult": {0.8: 0.71}}, {"insult": {0.8: 0.72}})
+    )
+
+    assert mine == same != other
+    text = f"{HEAD}labels: {labels}\ncommunities: {{}}\n"
+    assert mine == hashlib.sha256(text.encode() + b'{"insult":{"0.8":0.71}}').hexdigest()
+
+
+def test_a_policy_without_precisions_is_the_same_with_every_model() -> None:
+    labels = "{insult: {all: {hold: 0.5}}}"
+
+    assert asking(labels, POINTS).version == asking(labels, None).version
+
+
+@pytest.mark.parametrize(
+    ("points", "hold"),
+    [(POINTS, 0.71), ({}, 0.66), (None, 0.66), ({"threat": {0.8: 0.5}}, 0.66), ({"insult": {0.8: None}}, 0.66)],
+    ids=["stated", "no points", "no file", "another label", "never reached"],
+)
+def test_a_precision_with_an_else_survives_a_model_that_does_not_state_it(points: Points | None, hold: float) -> None:
+    policy = asking("{insult: {all: {hold: precision 0.80 else 0.66}}}", points)
+
+    assert [rule.threshold for _, rule in policy.rules_for(AgeBand.ADULT, None)] == [hold]
+    assert policy.warnings == asking("{insult: {all: {hold: 0.5}}}", points).warnings
+
+
+def test_an_else_has_to_be_a_threshold() -> None:
+    assert "a threshold is a number above 0 and up to 1, not 7" in refusal(
+        "{insult: {all: {hold: precision 0.99 else 7}}}"
+    )
+    assert "a precision is a number above 0 and up to 1, not much" in refusal(
+        "{insult: {all: {hold: precision much else 0.7}}}"
+    )
+
+
+def test_another_model_makes_another_policy_with_an_else_too() -> None:
+    labels = "{insult: {all: {hold: precision 0.80 else 0.71}}}"
+
+    assert asking(labels).version.sha256 != asking(labels, {}).version.sha256
+
+
+def test_a_precision_that_is_never_reached_drops_its_rule_with_a_warning() -> None:
+    policy = asking("{insult: {all: {hold: precision 0.80, remove: precision 0.99}}}")
+
+    assert thresholds(policy) == {"labels.insult.all.hold": 0.71}
+    assert (
+        "p.yaml:3: warning: labels.insult.all.remove: the model never reaches precision 0.99 for insult: "
+        "the rule is dropped" in policy.warnings
+    )
+    # It was asked for: a model that reaches it makes another policy.
+    reached = {"insult": {0.8: 0.71, 0.99: 0.98}}
+    again = asking("{insult: {all: {hold: precision 0.80, remove: precision 0.99}}}", reached)
+    assert policy.version.sha256 != again.version.sha256
+
+
+def test_a_policy_of_which_no_rule_is_left_is_none() -> None:
+    assert refusal("{insult: {all: {remove: precision 0.99}}}") == (
+        "p.yaml:3: labels: no rule at all: every comment would be allowed"
+    )
+
+
+HERE = "(operating_points.json in its folder)"
+
+
+@pytest.mark.parametrize(
+    ("labels", "points", "problem"),
+    [
+        ("{insult: {all: {hold: precision 0.85}}}", POINTS, (f"asks for precision 0.85 of insult, and the model states only "
+         f"0.80, 0.90, 0.95, 0.99 {HERE}")),
+        ("{insult: {all: {hold: precision 0.85}}}", {"insult": {0.995: 0.9}}, ("asks for precision 0.85 of insult, and the "
+         f"model states only 0.995 {HERE}")),
+        ("{insult: {all: {hold: precision 0.80}}}", {"threat": {0.8: 0.5}}, ("asks for precision 0.80 of insult, and the "
+         f"model states none for this label {HERE}")),
+        ("{insult: {all: {hold: precision 0.80}}}", {}, ("asks for precision 0.80 of insult, and the model states no "
+         f"operating points {HERE}")),
+        ("{insult: {all: {hold: precision 0.80}}}", None, ("asks for precision 0.80 of insult, and the model states no "
+         f"operating points {HERE}")),
+        ("{insult: {all: {hold: precision much}}}", POINTS, "a precision is a number above 0 and up to 1, not much"),
+        ("{insult: {all: {hold: precision 80}}}", POINTS, "a precision is a number above 0 and up to 1, not 80"),
+        ("{insult: {all: {hold: precision nan}}}", POINTS, "a precision is a number above 0 and up to 1, not nan"),
+        ("{insult: {all: {hold: precision}}}", POINTS, "a threshold is a number above 0 and up to 1, not precision"),
+    ],
+)  # fmt: skip
+def test_a_precision_that_the_model_does_not_state_is_refused(labels: str, points: Points | None, problem: str) -> None:
+    assert refusal(labels, points) == f"p.yaml:3: labels.insult.all.hold: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        (
+            "nudge: 0.72, hold: precision 0.80",
+            "nudge (0.72) can never be seen: hold is stronger and already fires at 0.71, precision 0.80",
+        ),
+        (
+            "hold: precision 0.90, remove: precision 0.95",
+            "hold (0.93, precision 0.90) can never be seen: remove is stronger and already fires at 0.93, precision 0.95",
+        ),
+        (
+            "hold: precision 0.95, remove: 0.90",
+            "hold (0.93, precision 0.95) can never be seen: remove is stronger and already fires at 0.9",
+        ),
+    ],
+)
+def test_scores_that_meet_or_cross_because_of_the_model_say_so(rules: str, problem: str) -> None:
+    remedy = "with this model's operating points the two meet or cross; leave the milder out, or set them further apart"
+
+    assert refusal(f"{{insult: {{all: {{{rules}}}}}}}") == f"p.yaml:3: labels.insult.all: {problem}; {remedy}"
+
+
+def test_a_label_that_does_not_exist_is_told_once_whatever_it_asks_for() -> None:
+    assert refusal("{insults: {all: {hold: precision 0.80}}}") == (
+        "p.yaml:3: labels.insults: no such label; did you mean insult?"
+    )
+
+
+def test_odd_rules_are_found_among_resolved_scores() -> None:
+    policy = asking("{insult: {under_13: {hold: precision 0.95}, all: {hold: precision 0.80}}}")
+
+    assert (
+        "p.yaml:3: warning: labels.insult: a score of 0.71 is hold for 13_15 but allow for under_13: "
+        "the older audience is treated more strictly" in policy.warnings
+    )
+
+
+def test_points_are_handed_on_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(HEAD + "labels: {insult: {all: {hold: precision 0.80}}}\n")
+
+    assert thresholds(load_policy(path, POINTS)) == {"labels.insult.all.hold": 0.71}

@@ -2,9 +2,10 @@
 
 import threading
 
+from worker.classifier import Found
 from worker.scores import ScoreCache
 
-A, B = {"insult": 0.1}, {"insult": 0.2}
+A, B = Found({"insult": 0.1}), Found({"insult": 0.2})
 MODEL = "ab" * 32
 
 

@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tests.fakes import NOON, POISON, FakeClassifier, comment_value
+from tests.fakes import NOON, POISON, FakeClassifier, comment_value, detect
 from tests.strategies import comments
 from worker import codec
-from worker.classifier import Scores, Tokens
+from worker.classifier import Found, Piece
 from worker.errors import FatalError, Reason, Stage, TransientError
+from worker.language import Detection
 from worker.policy_file import read_policy
-from worker.records import Action, AgeBand, Comment, Decision, Mode, Model, PolicyVersion, Source
-from worker.screening import PROBE, Outcome, Record, Rejection, Screener, decision_id
+from worker.records import Action, AgeBand, Comment, Decision, Mode, Model, PolicyVersion, ReasonGiven, Source, Span
+from worker.screening import PROBE, Detect, Outcome, Record, Rejection, Screener, decision_id
 
 PRIVATE = "xyzzy"
 POLICY = read_policy(
@@ -63,10 +64,12 @@ def make(
     cache_entries: int = 1000,
     max_batch_tokens: int = 256,
     mode: Mode = Mode.LIVE,
+    detect: Detect = detect,
 ) -> Screener:
     return Screener(
         classifier or FakeClassifier(),
         POLICY,
+        detect=detect,
         observer=observer or RecordingObserver(),
         max_batch_tokens=max_batch_tokens,
         cache_entries=cache_entries,
@@ -124,7 +127,8 @@ def test_a_decision_says_everything() -> None:
         "labels.insult.under_13.remove",
     )
     assert (decision.action, decision.category, decision.severity) == (Action.REMOVE, "insult", 0.9)
-    assert (decision.source, decision.mode, decision.degraded, decision.spans) == (source, Mode.SHADOW, False, [])
+    assert (decision.source, decision.mode, decision.degraded) == (source, Mode.SHADOW, False)
+    assert decision.spans == [Span(12, 18, "insult", 0.9)]
     assert (decision.model, decision.policy) == (FakeClassifier().model, POLICY.version)
     assert (decision.created_at, decision.decided_at) == (datetime(2026, 11, 24, 11, 59, tzinfo=UTC), NOON)
     assert decision.author_id == "a1"
@@ -309,22 +313,49 @@ def test_severity_is_there_whatever_the_policy_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "supported"),
+    ("text", "declared", "tag", "supported"),
     [
-        (None, None),
-        ("en", True),
-        ("EN", True),
-        ("en-GB", True),
-        ("en_US", True),
-        ("de", False),
-        ("enm", False),
-        ("x-en", False),
+        ("hello", None, None, None),
+        ("hello", "en-GB", "en-GB", True),
+        ("hello", "de", "de", False),
+        ("hallo", None, "de", False),
+        ("hallo", "en", "de", False),
+        ("good morning", "de", "en", True),
     ],
 )
-def test_a_language_is_handed_on_with_whether_the_model_knows_it(language: str | None, supported: bool | None) -> None:
-    decision = decide(make(), "hello", **({} if language is None else {"language": language}))
+def test_a_decision_says_which_language_was_gone_by_and_whether_the_model_knows_it(
+    text: str, declared: str | None, tag: str | None, supported: bool | None
+) -> None:
+    decision = decide(make(), text, **({} if declared is None else {"language": declared}))
 
-    assert (decision.language, decision.language_supported) == (language, supported)
+    assert (decision.language, decision.language_supported) == (tag, supported)
+
+
+def test_a_language_that_the_model_does_not_know_is_the_policys_to_judge() -> None:
+    child = decide(make(), "hallo, thanks", audience_age_band="under_13")
+
+    assert (child.action, child.category) == ("hold", "unsupported_language")
+    assert child.reasons == [
+        ReasonGiven("unsupported_language", None, None, AgeBand.UNDER_13, Action.HOLD, "unsupported_language.default")
+    ]
+    assert child.scores["kindness"] == 0.95
+    assert decide(make(), "hallo, thanks", audience_age_band="adult").action == "allow"
+    assert decide(make(), "hallo, stupid", audience_age_band="under_13").action == "remove"
+
+
+def test_a_language_is_told_once_for_each_normalised_text_and_remembered() -> None:
+    asked = []
+
+    def remember(text: str) -> Detection:
+        asked.append(text)
+        return detect(text)
+
+    screener = make(detect=remember)
+    screen(screener, "hallo", " hal\u00adlo", "\u200b", "hello")
+    again = screen(screener, "hallo")
+
+    assert sorted(asked) == ["hallo", "hello"]
+    assert [outcome.language for outcome in again if isinstance(outcome, Decision)] == ["de"]
 
 
 REFERENCES = {
@@ -353,7 +384,7 @@ def test_the_same_work_has_the_same_id() -> None:
     # Literal, because with any change of it what is replayed no longer overwrites itself.
     assert (
         decision_id(COMMENT, POLICY_VERSION, MODEL)
-        == "24c871af1f1ee413d50f664a936dc86c4ff4eb517f5ab95db736a28939de3e26"
+        == "1d3647cdebd15b3085692db8cd3a6db556dd1ef4b66d0304467e7940dfc11b37"
     )
 
 
@@ -364,6 +395,7 @@ def test_the_same_work_has_the_same_id() -> None:
         (structs.replace(COMMENT, text="hello "), POLICY_VERSION, MODEL),
         (structs.replace(COMMENT, audience_age_band=AgeBand.ADULT), POLICY_VERSION, MODEL),
         (structs.replace(COMMENT, community_id="club"), POLICY_VERSION, MODEL),
+        (structs.replace(COMMENT, language="en"), POLICY_VERSION, MODEL),
         (COMMENT, structs.replace(POLICY_VERSION, sha256="c" * 64), MODEL),
         (COMMENT, POLICY_VERSION, structs.replace(MODEL, sha256="c" * 64)),
         (structs.replace(COMMENT, comment_id="c1h", text="ello"), POLICY_VERSION, MODEL),
@@ -378,7 +410,7 @@ def test_other_work_has_another(comment: Comment, policy: PolicyVersion, model: 
     "comment",
     [
         structs.replace(COMMENT, audience_age_band=AgeBand.UNKNOWN),
-        structs.replace(COMMENT, author_id="a1", author_age_band=AgeBand.ADULT, language="en", content_id="v1"),
+        structs.replace(COMMENT, author_id="a1", author_age_band=AgeBand.ADULT, content_id="v1"),
         structs.replace(COMMENT, created_at=datetime(2020, 1, 1, tzinfo=UTC)),
     ],
 )
@@ -464,7 +496,7 @@ def test_the_model_runs_once_at_a_time() -> None:
     class Counting(FakeClassifier):
         running = most = 0
 
-        def score(self, pieces: Sequence[Tokens]) -> list[Scores]:
+        def score(self, pieces: Sequence[Piece]) -> list[Found]:
             self.running += 1
             self.most = max(self.most, self.running)
             time.sleep(0.001)  # so that another has the time to come in
@@ -480,3 +512,36 @@ def test_the_model_runs_once_at_a_time() -> None:
         thread.join()
 
     assert (len(classifier.batches), classifier.most) == (8, 1)
+
+
+# ---- where in the text
+
+
+def test_spans_stand_in_the_text_as_it_was_written() -> None:
+    disguised = "\uff53\uff54\uff55\uff50\uff49\uff44"
+    text = f"so\u200b  you are  a   {disguised} cat"
+
+    (decision,) = make(FakeClassifier()).screen([Record(comment_value(text))])
+
+    assert isinstance(decision, Decision)
+    (span,) = decision.spans
+    assert (text[span.start : span.end], span.label, span.score) == (disguised, "insult", 0.9)
+
+
+def test_a_span_behind_a_long_preface_stands_where_it_was_written() -> None:
+    text = "hello  there " * 60 + "you idiot"
+
+    (decision,) = make(FakeClassifier()).screen([Record(comment_value(text))])
+
+    assert isinstance(decision, Decision)
+    assert {text[span.start : span.end] for span in decision.spans} == {"idiot"}
+
+
+def test_spans_are_remembered_with_the_scores_and_fitted_to_each_comment() -> None:
+    screener = make(FakeClassifier())
+    texts = ["you idiot", "you   idiot"]
+
+    decisions = [screener.screen([Record(comment_value(text))])[0] for text in texts]
+
+    found = [[(s.start, s.end) for s in decision.spans] for decision in decisions if isinstance(decision, Decision)]
+    assert found == [[(4, 9)], [(6, 11)]]

@@ -171,7 +171,10 @@ def _line(row: Row, text_cells: int) -> Text:
         why = outcome.dead_reason
     elif reasons := outcome.decision.reasons:
         first = reasons[0]
-        label, score, why = first.label, f"{first.score:.2f}", f"≥ {first.threshold:.2f} {first.age_band}"
+        if first.score is None:
+            label, why = f"language: {outcome.decision.language}", first.age_band
+        else:
+            label, score, why = first.label, f"{first.score:.2f}", f"≥ {first.threshold:.2f} {first.age_band}"
     else:
         score = f"{outcome.decision.severity:.2f}"
     # Of a record without a text, the bytes.

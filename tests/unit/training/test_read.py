@@ -89,22 +89,60 @@ def test_votes_become_shares_and_the_same_words_are_one_row(tmp_path: Path) -> N
     assert train.targets["severe_toxicity"] == 0.0
 
 
-def test_annotators_who_marked_no_span_do_not_count_for_its_type(tmp_path: Path) -> None:
-    write_table(tmp_path / "comments.csv", [{"comment_id": "7", "comment_text": "some words"}])
+def write_toxic_spans(folder: Path, text: str, *, majority: str = "", trial: str = "") -> None:
+    """One comment, two annotators who say where or nowhere, and one who says "all of it"; what the shared task made of it."""
+    write_table(folder / "comments.csv", [{"comment_id": "7", "comment_text": text}])
     write_table(
-        tmp_path / "annotations.csv",
+        folder / "annotations.csv",
         [
             {"annotation": "0", "comment_id": "7", "not toxic": "False"},  # marks an insult
             {"annotation": "1", "comment_id": "7", "not toxic": "True"},
             {"annotation": "2", "comment_id": "7", "not toxic": "False"},  # all toxic, no span
         ],
     )
-    write_table(tmp_path / "spans.csv", [{"annotation": "0", "type": "Insult"}])
+    write_table(folder / "spans.csv", [{"annotation": "0", "type": "Insult", "start": "5", "end": "10"}])
+    write_table(folder / "tsd_train.csv", [{"text": text if majority else "another", "spans": majority or "[]"}])
+    write_table(folder / "tsd_trial.csv", [{"text": text if trial else "yet another", "spans": trial or "[]"}])
+
+
+def test_annotators_who_marked_no_span_do_not_count_for_its_type(tmp_path: Path) -> None:
+    write_toxic_spans(tmp_path, "some words")
 
     (row,) = read.toxic_spans(tmp_path)
 
     assert row.targets["toxicity"] == pytest.approx(2 / 3)
     assert row.targets["insult"] == 0.5
+    assert set(row.spans or ()) == {(5, 10, "toxicity", 0.5), (5, 10, "insult", 0.5)}
+
+
+def test_what_the_majority_marked_stands_where_it_was_published(tmp_path: Path) -> None:
+    write_toxic_spans(tmp_path, "some words", majority="[0, 1, 2, 3]")
+
+    (row,) = read.toxic_spans(tmp_path)
+
+    assert set(row.spans or ()) == {(0, 4, "toxicity", 1.0), (5, 10, "insult", 0.5)}
+    assert row.split == "train"
+
+
+def test_the_shared_tasks_trial_part_measures(tmp_path: Path) -> None:
+    write_toxic_spans(tmp_path, "some words", trial="[0, 1, 2, 3]")
+
+    assert [row.split for row in read.toxic_spans(tmp_path)] == ["dev"]
+
+
+def test_spans_move_with_the_characters_that_normalising_moves(tmp_path: Path) -> None:
+    write_toxic_spans(tmp_path, "so   words")
+
+    (row,) = read.toxic_spans(tmp_path)
+
+    assert row.text == "so words"
+    assert (3, 8, "insult", 0.5) in (row.spans or ())
+
+
+def test_spans_of_a_text_whose_entities_were_undone_are_unknown(tmp_path: Path) -> None:
+    write_toxic_spans(tmp_path, "&amp; words")
+
+    assert [row.spans for row in read.toxic_spans(tmp_path)] == [None]
 
 
 def test_a_sentence_and_its_rewrites_share_a_group(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from training.authored import SOURCE as AUTHORED
 from training.labels import Row
-from training.split import AUTHORED_REPEATS, dev_mix, key, mix, split
+from training.split import dev_mix, epoch_rows, key, split
 
 rows = st.lists(
     st.builds(
@@ -46,19 +46,35 @@ def test_a_group_falls_on_one_side() -> None:
     assert 0 < len(dev) < 60
 
 
-def test_the_mix_takes_half_harm_fills_up_and_repeats_ours() -> None:
-    harmful = [Row(f"h{n}", {"toxicity": 1.0}, "one") for n in range(50)]
-    harmless = [Row(f"n{n}", {"toxicity": 0.0}, "one") for n in range(50)]
-    rare = [Row("r", {"threat": 1.0}, "one")]
-    ours = [Row("o", {}, AUTHORED)]
+def test_over_the_epochs_every_row_of_a_set_is_seen_equally_often() -> None:
+    rows_ = [
+        Row(f"{source}{n}", {}, source)
+        for source, count in (("one", 10), ("two", 3), ("three", 5))
+        for n in range(count)
+    ]
+    quotas = {"one": 4, "two": 6}
 
-    mixed = mix(harmful + harmless + rare + ours, {"one": 20})
-    filled = mix(harmful[:2] + harmless, {"one": 20})
+    seen = Counter(number for epoch in range(5) for number in epoch_rows(rows_, epoch, quotas))
 
-    assert Counter(r.source for r in mixed) == {"one": 20, AUTHORED: AUTHORED_REPEATS}
-    assert sum(r.text.startswith(("h", "r")) for r in mixed) == 10
-    assert rare[0] in mixed
-    assert Counter(r.text[0] for r in filled) == {"h": 2, "n": 18}
+    assert len(epoch_rows(rows_, 0, quotas)) == 10
+    assert {seen[n] for n in range(10)} == {2}
+    assert {seen[n] for n in range(10, 13)} == {10}
+    assert all(n < 13 for n in seen)
+
+
+def test_an_epoch_takes_up_where_the_last_one_stopped() -> None:
+    rows_ = [Row(f"r{n}", {}, "one") for n in range(10)]
+
+    assert not set(epoch_rows(rows_, 0, {"one": 5})) & set(epoch_rows(rows_, 1, {"one": 5}))
+
+
+def test_the_last_epoch_has_a_mix_of_its_own() -> None:
+    rows_ = [Row(f"{source}{n}", {}, source) for source in ("dynahate", "mhs", "other") for n in range(40)]
+    quotas = {"dynahate": 10, "mhs": 10, "other": 10}
+
+    seen = Counter(rows_[n].source for n in epoch_rows(rows_, 2, quotas, last=True))
+
+    assert seen == {"dynahate": 20, "mhs": 3, "other": 10}
 
 
 def test_dev_takes_a_quota_of_each_set_and_all_of_ours() -> None:

@@ -1,0 +1,78 @@
+"""Exporting, where it needs torch: the graph says what the model says, and nothing that stands beside a text changes it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from training.calibrate import CALIBRATION
+from training.compare import n_bits
+from training.evaluate import coupling, open_session
+from training.export import Linear, build, calibrated, float32, per_token
+from training.model import Screener
+from training.train import pad
+from worker.classifier import LABELS
+
+TEXTS = [[101, 7, 8, 102], [101, 9, 102], [101, *range(20, 40), 102]]
+
+
+@pytest.fixture(scope="module")
+def small() -> Screener:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 12, "intermediate_size": 512}
+    config = BertConfig(vocab_size=200, hidden_dropout_prob=0, attention_probs_dropout_prob=0, **sizes)
+    screener = Screener(BertModel(config, add_pooling_layer=False))
+    screener.eval()
+    return screener
+
+
+@pytest.mark.parametrize(("linear", "within"), [(float32, 1e-4), (per_token, 0.05), (n_bits, 0.05)])
+def test_the_graph_says_what_the_model_says(small: Screener, linear: Linear, within: float) -> None:
+    state = {k: v.numpy() for k, v in small.state_dict().items()}
+    ids, mask = pad(TEXTS)
+    with torch.no_grad():
+        expected, expected_tokens = (t.numpy() for t in small(ids, mask))
+
+    session = open_session(build(state, linear, quantised=linear is not float32), 1)
+    feeds = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
+    found, found_tokens = session.run(["logits", "token_logits"], feeds)
+
+    assert np.abs(found - expected).max() < within
+    assert np.abs((found_tokens - expected_tokens)[mask.numpy() == 1]).max() < within
+
+
+def test_a_score_does_not_depend_on_the_rest_of_the_batch(small: Screener) -> None:
+    state = {k: v.numpy() for k, v in small.state_dict().items()}
+
+    padded, _, same_width = coupling(open_session(build(state, per_token), 1), TEXTS)
+
+    assert same_width == 0.0
+    assert padded < 1e-5
+
+
+def test_calibration_lies_in_the_head(small: Screener, tmp_path: Path) -> None:
+    lines = {label: {"slope": 0.5 + at / 4, "shift": at / 2 - 2} for at, label in enumerate(LABELS)}
+    (tmp_path / CALIBRATION).write_text(json.dumps(lines), encoding="utf-8")
+    state = {k: v.numpy() for k, v in small.state_dict().items()}
+    ids, mask = pad(TEXTS)
+    feeds = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
+    logits, tokens = open_session(build(state, float32, quantised=False), 1).run(None, feeds)
+
+    changed = calibrated(state, tmp_path)
+    found, found_tokens = open_session(build(changed, float32, quantised=False), 1).run(None, feeds)
+
+    slope, shift = (np.array([line[of] for line in lines.values()]) for of in ("slope", "shift"))
+    scores, expected = (1 / (1 + np.exp(-x)) for x in (found, slope * logits + shift))
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6)
+    assert (found_tokens == tokens).all()
+    assert {name for name in state if state[name] is not changed[name]} == {"head.weight", "head.bias"}
+
+
+def test_export_waits_for_the_calibration(small: Screener, tmp_path: Path) -> None:
+    state = {k: v.numpy() for k, v in small.state_dict().items()}
+
+    with pytest.raises(FileNotFoundError, match=CALIBRATION):
+        calibrated(state, tmp_path)

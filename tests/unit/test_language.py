@@ -1,0 +1,307 @@
+"""Which language a text is in: when a text may say so, and whom to believe."""
+
+import threading
+import time
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.langid import open_detector
+from worker.language import UNDETERMINED, Detection, Detector, Language, is_supported, settle
+from worker.normalise import normalise
+
+ENGLISH = {"en": 0.9, "fr": 0.1}
+REAL = open_detector()
+
+
+class Ranking:
+    """Answers the same to every text, and remembers which it was asked about."""
+
+    def __init__(self, answer: Mapping[str, float] = ENGLISH) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    def __call__(self, text: str) -> Mapping[str, float]:
+        self.asked.append(text)
+        return self.answer
+
+
+def detect(text: str, answer: Mapping[str, float] = ENGLISH) -> Detection:
+    return Detector(Ranking(answer)).detect(text)
+
+
+def asked(text: str) -> list[str]:
+    """What is left of a text by the time its language is looked for."""
+    ranking = Ranking()
+    Detector(ranking).detect(text)
+    return ranking.asked
+
+
+# ---- whether there is enough to go by
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "lol",
+        "gg",
+        "❤️",
+        "😂😂😂",
+        "?!",
+        "12:34",
+        "nice vid",
+        "extraordinarily",
+        "hahahahaha ahaha",
+        "xDDD lolol lmaooo",
+        "jajajaja kkkkk",
+        "https://example.com/some/long/path it",
+        "@somebody_with_a_name #averylongtag ok",
+        "¯\\_(ツ)_/¯",
+        "ಠ_ಠ",
+        "ಠ益ಠ",
+        "nice ツ",
+    ],
+)
+def test_too_little_to_go_by_cannot_be_told(text: str) -> None:
+    assert detect(text) == UNDETERMINED
+    assert asked(text) == []
+
+
+@pytest.mark.parametrize("text", ["extremely", "how are you", "how are they", "how we are it"])
+def test_two_words_and_ten_letters_are_the_least(text: str) -> None:
+    letters = sum(map(str.isalpha, text))
+
+    assert (detect(text) != UNDETERMINED) == (letters >= 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("SEE You Tomorrow", "see you tomorrow"),
+        ("@max look at https://example.com/x #fun it isn't 4ever h4rd", "look at it isn't"),
+        ("haha that was so good lol hahaha", "that was so good"),
+        ("hi, he said hey", "hi he said hey"),
+        ("rt so true &amp; so good &#39; indeed", "so true so good indeed"),
+        ("see you in Москва", "see you in"),
+        ("naïve café déjà vu", "naïve café déjà vu"),
+    ],
+)
+def test_what_has_no_language_is_left_out(text: str, left: str) -> None:
+    answered = Ranking()
+    Detector(answered).detect(text + " and some more plain words to go by")
+
+    assert answered.asked == [f"{left} and some more plain words to go by"]
+
+
+# ---- what Latin letters say
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"en": 0.5, "fr": 0.5}, Detection("en", 0.5)),
+        ({"en": 0.49, "fr": 0.51}, UNDETERMINED),
+        ({"en": 0.03, "fr": 0.97}, UNDETERMINED),
+        ({"en": 0.02, "fr": 0.98}, Detection("fr", 0.98)),
+        ({"en": 0.0, "fr": 0.5, "pt": 0.5}, Detection("fr", 1.0)),
+        ({"en": 0.0, "pt": 0.49, "es": 0.3}, Detection("und", 1.0)),
+        ({"en": 0.0, "pt": 0.3, "es": 0.2}, Detection("und", 1.0)),
+        ({"en": 0.0, "pt": 0.29, "es": 0.2}, UNDETERMINED),
+        ({"fr": 1.0}, Detection("fr", 1.0)),
+        ({"en": 0.0, "zxx": 1.0}, Detection("und", 1.0)),
+        ({}, UNDETERMINED),
+    ],
+)
+def test_a_text_overrules_only_where_it_is_sure(answer: Mapping[str, float], expected: Detection) -> None:
+    found = detect("words enough to go by", answer)
+
+    assert found.language == expected.language
+    assert found.confidence == pytest.approx(expected.confidence)
+
+
+# ---- what other scripts say
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "да",
+        "Ты тупой",
+        "死",
+        "好!",
+        "#тупая",
+        "@ты_кто",
+        "नहीं",
+        "คนโง่",
+        "شكرا",
+        "ありがとう",
+        "고마워",
+        "не надо lol",
+        "ok да",
+    ],
+)
+def test_another_script_is_not_english_however_short(text: str) -> None:
+    assert detect(text) == Detection("und", 1.0)
+
+
+def test_a_letter_or_two_among_many_of_ours_are_no_language() -> None:
+    assert detect("I love 방탄 so much, they are the best").language == "en"
+    assert detect("the letter ж looks like a bug").language == "en"
+
+
+def test_twenty_letters_are_a_sentence_in_any_company() -> None:
+    text = "this is a very long and very friendly sentence in plain English that says nothing at all, really nothing. "
+
+    assert detect(text * 3 + "убирайся отсюда дура").language == "en"
+    assert detect(text * 3 + "убирайся отсюда дурак тупой").language == "und"
+
+
+def test_another_script_is_named_where_it_is_likely_and_never_english() -> None:
+    assert detect("привет", {"ru": 0.6, "bg": 0.4}).language == "ru"
+    assert detect("привет", {"ru": 0.4, "bg": 0.3}).language == "und"
+    assert detect("привет", ENGLISH).language == "und"
+    assert asked("привет, my друг") == ["привет друг"]
+
+
+def test_words_are_those_of_one_script_and_of_two_letters() -> None:
+    assert asked("ಠ益ಠ привет stu\u0440\u0456д ツ") == ["привет \u0440\u0456д"]
+
+
+# ---- whom to believe
+
+TEXTS = {"cannot be told": UNDETERMINED, "en": Detection("en", 0.9), "fr": Detection("fr", 0.99)}
+
+
+@pytest.mark.parametrize(
+    ("declared", "text", "expected"),
+    [
+        (None, "cannot be told", Language(None, None)),
+        ("und", "cannot be told", Language(None, None)),
+        ("zxx", "cannot be told", Language(None, None)),
+        ("en-GB", "cannot be told", Language("en-GB", True)),
+        ("pt-BR", "cannot be told", Language("pt-BR", False)),
+        (None, "en", Language("en", True)),
+        (None, "fr", Language("fr", False)),
+        ("und", "fr", Language("fr", False)),
+        ("en_US", "en", Language("en_US", True)),
+        ("fr-CA", "fr", Language("fr-CA", False)),
+        ("pt", "fr", Language("pt", False)),
+        ("en", "fr", Language("fr", False)),
+        ("pt", "en", Language("en", True)),
+    ],
+)
+def test_whom_to_believe(declared: str | None, text: str, expected: Language) -> None:
+    assert settle(declared, TEXTS[text]) == expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "supported"),
+    [
+        ("en", True),
+        ("EN", True),
+        ("en-GB", True),
+        ("en_US", True),
+        ("de", False),
+        ("enm", False),
+        ("x-en", False),
+        ("und", False),
+        ("", False),
+    ],
+)
+def test_the_primary_subtag_says_whether_the_model_knows_a_language(tag: str, supported: bool) -> None:
+    assert is_supported(tag) is supported
+
+
+# ---- with the real ranking
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lol",
+        "gg wp",
+        "❤️❤️",
+        "first",
+        "noice",
+        "omg slay bestie",
+        "W vid fr fr no cap",
+        "ur so pretty!!",
+        "bruh moment 💀",
+        "sksksk yasss queen slayyy",
+        "we gon be late lmao",
+        "i dont wanna go 2 skool 2day",
+        "ty ily",
+        "poggers",
+        "rip",
+        "can u pls do minecraft next",
+        "HAHAHA YES",
+        "wtf dude thats so unfair",
+        "ngl ts kinda fire",
+        "kys",
+        "mid",
+    ],
+)
+def test_what_english_speaking_children_write_is_never_another_language(text: str) -> None:
+    assert REAL.detect(normalise(text)).language in ("en", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("what a lovely drawing, I like the colours", "en"),
+        ("eres un idiota y nadie te quiere", "es"),
+        ("personne ne t'aime dans cette classe", "fr"),
+        ("du bist so dumm, lösch dich", "de"),
+        ("você é incrível, não desista", "pt"),
+        ("jesteś głupi i brzydki", "pl"),
+        ("Harika olmuş, eline sağl\u0131k!", "tr"),
+        ("ты тупой, уходи отсюда", "ru"),
+        ("أنت غبي ولا أحد يحبك", "ar"),
+        ("お前なんか嫌いだ、消えろ", "ja"),
+        ("정말 잘했어요! 다음 영상도 기대할게요", "ko"),
+        ("这个游戏什么时候更新", "zh"),
+    ],
+)
+def test_languages_are_told_apart(text: str, language: str) -> None:
+    assert REAL.detect(normalise(text)).language == language
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_gets_an_answer_and_always_the_same(text: str) -> None:
+    found = REAL.detect(normalise(text))
+
+    assert found == REAL.detect(normalise(text))
+    assert 0 <= found.confidence <= 1
+    assert (found.language is None) == (found == UNDETERMINED)
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 10_000, "ha" * 5_000 + "x", "&a" * 5_000, "@" * 10_000, "я" * 10_000, "a'" * 5_000]
+)
+def test_no_text_takes_long(text: str) -> None:
+    started = time.perf_counter()
+    detect(text)
+
+    # A step for each pair of characters would take seconds.
+    assert time.perf_counter() - started < 0.5
+
+
+def test_threads_get_what_one_gets() -> None:
+    texts = [f"{words} {number}" for number in range(50) for words in ("how are you today", "wie geht es dir heute")]
+    expected = [REAL.detect(text) for text in texts]
+    results: dict[int, list[Detection]] = {}
+
+    def work(thread: int) -> None:
+        results[thread] = [REAL.detect(text) for text in texts]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert results == dict.fromkeys(range(4), expected)

@@ -1,0 +1,58 @@
+"""What there is to choose in training: the runs, and what is averaged. Apart from `train`, so that the card needs no torch.
+
+One pass generalises to what nobody wrote yet, several passes learn our own rare behaviours; the mean of both, with a share of
+the weights that all of it began with, does both (RESULTS.md has the figures). All runs start from the same weights, which is
+what makes their mean a model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One run. `max_tokens` is shorter than the worker's limit: most comments are far shorter."""
+
+    epochs: int = 4
+    mix: str = "broad"
+    """Which of `split.MIXES` an epoch sees."""
+    batch: int = 64
+    learning_rate: float = 2e-4
+    warm_up: float = 0.05
+    weight_decay: float = 0.01
+    max_tokens: int = 128
+    window: int = 64
+    """Batches are cut from windows of this many, sorted by length: little padding, and still a shuffled order."""
+    augmented: float = 0.12
+    """Share of an epoch's rows that are written as somebody would who wants to get past a filter."""
+    token_weight: float = 0.5
+    """Of the token head's loss, beside 1 for the label head's."""
+    checkpoint_every: int = 500
+    keep: tuple[int, ...] = ()
+    """Steps after which the weights are kept, to be averaged."""
+    seed: int = 7
+    bf16: bool = True
+
+    def is_last(self, epoch: int) -> bool:
+        """Whether an epoch is the last of several, which has a mix of its own; a single one is no last one."""
+        return 0 < epoch == self.epochs - 1
+
+
+LONG: Final = "long"
+SHORT: Final = "short"
+BASE: Final = "base"
+
+RUNS: Final[Mapping[str, Recipe]] = {
+    LONG: Recipe(keep=(4_500, 7_500, 12_000)),
+    SHORT: Recipe(epochs=1, mix="once", augmented=0.1, seed=11),
+}
+
+AVERAGE: Final[Mapping[tuple[str, int | None], float]] = {
+    (BASE, None): 0.2,
+    (LONG, 4_500): 0.2,
+    (LONG, 7_500): 0.2,
+    (LONG, 12_000): 0.2,
+    (LONG, None): 0.2,
+}
+"""Run and step (None: its end) → share of the model. The heads know no base: there its share goes to the others."""

@@ -1,0 +1,68 @@
+"""Operating points: from which score on a model is right so often.
+
+They lie in the model's folder, beside its thresholds, measured on the dev split when it was made:
+
+    {"insult": {"0.80": 0.71, "0.95": null}, …}
+
+per label the score from which on the precision is at least so much, null where it never is. A policy may ask for a precision
+instead of a score (`hold: precision 0.80`, see `worker.policy_file`), and so survives a new model. Read at startup and by
+`comment-screener policy`; quick, since no model is loaded.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from worker.errors import StartupError
+
+FILE: Final = "operating_points.json"
+_SHIPPED: Final = Path(__file__).parent / "models"
+
+Points = Mapping[str, Mapping[float, float | None]]
+"""Label → precision → the score from which it is reached; None where it never is."""
+
+
+def operating_points_of(model: str) -> Points:
+    """Those of a shipped model, or of a folder. Errors as in `read_operating_points`."""
+    shipped = _SHIPPED / model
+    return read_operating_points(shipped if shipped.is_dir() else Path(model))
+
+
+def read_operating_points(folder: Path) -> Points:
+    """Read those of a model; none where its folder states none.
+
+    Raises:
+        StartupError: the file is there and is no such table, in one line.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise StartupError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise StartupError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise StartupError(f"{path}: not a JSON object of labels")
+    return {label: _read_label(f"{path}: {label}", points) for label, points in content.items()}
+
+
+def _read_label(where: str, points: Any) -> dict[float, float | None]:
+    if not isinstance(points, dict):
+        raise StartupError(f"{where}: not a JSON object of precisions")
+    read: dict[float, float | None] = {}
+    for written, score in points.items():
+        try:
+            precision = float(written)
+        except ValueError:
+            precision = 0.0
+        if not 0 < precision <= 1:
+            raise StartupError(f"{where}: a precision is a number above 0 and up to 1, not {written}")
+        if precision in read:
+            raise StartupError(f"{where}: precision {written} stands there twice")
+        if score is not None and (isinstance(score, bool) or not isinstance(score, int | float) or not 0 < score <= 1):
+            raise StartupError(f"{where}: the score of precision {written} is a number above 0 and up to 1, or null")
+        read[precision] = None if score is None else float(score)
+    return read
