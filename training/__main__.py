@@ -103,11 +103,14 @@ def train(work: Work = WORK) -> None:
 
 @app.command()
 def average(work: Work = WORK) -> None:
-    """Average the weights of the runs, and of some steps within them, into one model."""
+    """Average the weights of the runs, and of some steps within them, into one model; fit its token head anew."""
+    _need(work, "train.jsonl")
     from training.average import average as run
+    from training.average import refit
 
     try:
         print(run(work))
+        refit(load_rows(work / "train.jsonl"), work)
     except FileNotFoundError as error:
         raise StartupError(f"no {error.filename} yet: run `python -m training train` first") from error
     except ValueError as error:

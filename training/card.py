@@ -82,7 +82,8 @@ Without the authored rows:
 
 {published}
 
-Scores from which precision is at least .80 and .95 (`operating_points.json`; the policies hold and remove from there on):
+Scores from which precision is at least so much (`operating_points.json`; the default policy holds, removes and escalates from
+such scores on, by the age of the readers):
 
 {points}
 
@@ -150,8 +151,9 @@ A slope and a shift per label, fitted on half of the dev rows and folded into th
 |---|--:|--:|--:|---|---|
 {data}
 
-The weights are a mean (`training/recipe.py`): {average}. {augmented:.0%} of the rows that the long run sees are disguised anew
-each time (`training/augment.py`) and pass through the worker's normaliser again.
+The weights are a mean (`training/recipe.py`): {average}.
+{augmented:.0%} of the rows that the long run sees are disguised anew each time (`training/augment.py`) and pass through the
+worker's normaliser again. The token head is fitted anew on the averaged encoder.
 
 **Synthetic part.** {authored_train:,} authored rows (and {authored_dev:,} held back) were written for this project, with a
 model's help, for what no licensed set holds: self-harm, threats, sexual talk between adults, exclusion without bad
@@ -256,7 +258,7 @@ def seen(source: str) -> int:
 
 def _named(of: tuple[str, int | None], share: float) -> str:
     run, step = of
-    return f"{share:.0%} {run}" + (f" at step {step:,}" if step else "")
+    return f"{share:.1%} {run}" + (f" at step {step:,}" if step else "")
 
 
 def label_table(figures: Mapping[str, Mapping[str, Any]]) -> str:

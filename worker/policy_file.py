@@ -542,7 +542,9 @@ def _spread(labels: _Labels, root: _Keys) -> _Spread:
     """Rules by label and band, with `all` spread over the bands that it speaks for."""
     return {
         (label, band): tuple(
-            Rule(action, threshold, ".".join((*root, label, key, action))) for action, threshold in thresholds.items()
+            # A plain number: how it was written is no business of the records that it ends up in.
+            Rule(action, float(threshold), ".".join((*root, label, key, action)))
+            for action, threshold in thresholds.items()
         )
         for label, bands in labels.items()
         for key, thresholds in bands.items()

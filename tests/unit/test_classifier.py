@@ -190,6 +190,23 @@ def test_any_text_up_to_the_limit_is_scored(classifier: Classifier, text: str) -
     assert list(scores) == list(classifier.labels)
 
 
+def test_a_span_points_at_the_bad_word_and_its_scores_are_in_the_range(shipped: OnnxClassifier) -> None:
+    text = "the song is nice but the singer is a stupid idiot"
+
+    (found,) = find(shipped, [text])
+
+    assert "stupid idiot" in [text[span.start : span.end] for span in found.spans]
+    assert all(0 < span.score <= 1 for span in found.spans)
+
+
+def test_a_span_behind_a_long_preface_stands_where_it_stands(shipped: OnnxClassifier) -> None:
+    text = CALM * 60 + "you stupid idiot"
+
+    (found,) = find(shipped, [text])
+
+    assert [text[span.start : span.end] for span in found.spans][-1].endswith("stupid idiot")
+
+
 # ---- combine
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from worker.classifier import LABELS
@@ -439,6 +440,14 @@ def test_a_precision_with_an_else_survives_a_model_that_does_not_state_it(points
 
     assert [rule.threshold for _, rule in policy.rules_for(AgeBand.ADULT, None)] == [hold]
     assert policy.warnings == asking("{insult: {all: {hold: 0.5}}}", points).warnings
+
+
+def test_a_reason_with_a_precisions_score_can_be_written() -> None:
+    policy = asking("{insult: {all: {hold: precision 0.80}}}")
+
+    verdict = policy.decide({"insult": 0.9}, AgeBand.ADULT, None)
+
+    assert b'"threshold":0.71' in msgspec.json.encode(verdict.reasons)
 
 
 def test_an_else_has_to_be_a_threshold() -> None:

@@ -139,7 +139,7 @@ def test_what_stands_in_the_prose(text: str) -> None:
     assert "0.12%" in prose
     assert "0.47% (`threat`)" in prose
     assert f"{recipe.augmented:.0%} of the rows that the long run sees" in prose
-    assert all(f"{share:.0%} {run}" in prose for (run, _), share in AVERAGE.items())
+    assert all(f"{share:.1%} {run}" in prose for (run, _), share in AVERAGE.items())
     assert f"training saw {recipe.max_tokens}" in prose
     assert all(f"`{label}`: {meaning}" in prose for label, meaning in MEANING.items())
 

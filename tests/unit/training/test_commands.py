@@ -14,7 +14,7 @@ from training import read as reading
 from training.__main__ import app
 from training.labels import Row, load_rows
 
-COMMANDS = ("read", "train", "calibrate", "export", "evaluate", "card", "compare", "all")
+COMMANDS = ("read", "train", "average", "calibrate", "export", "evaluate", "card", "compare", "all")
 
 
 def refused(*arguments: str | Path, code: int = 2) -> str:
@@ -79,16 +79,16 @@ def test_a_set_that_is_not_there(command: str, tmp_path: Path) -> None:
     [
         ("train", [], "train.jsonl", "read"),
         ("calibrate", [], "dev.jsonl", "read"),
-        ("calibrate", ["dev.jsonl"], "model.pt", "train"),
-        ("export", [], "model.pt", "train"),
+        ("calibrate", ["dev.jsonl"], "model.pt", "average"),
+        ("export", [], "model.pt", "average"),
         ("export", ["model.pt"], "calibration.json", "calibrate"),
         ("evaluate", [], "dev.jsonl", "read"),
-        ("evaluate", ["dev.jsonl"], "model.pt", "train"),
+        ("evaluate", ["dev.jsonl"], "model.pt", "average"),
         ("evaluate", ["dev.jsonl", "model.pt"], "calibration.json", "calibrate"),
         ("card", [], "train.jsonl", "read"),
         ("card", ["train.jsonl", "dev.jsonl"], "figures.json", "evaluate"),
         ("compare", [], "train.jsonl", "read"),
-        ("compare", ["train.jsonl", "dev.jsonl"], "model.pt", "train"),
+        ("compare", ["train.jsonl", "dev.jsonl"], "model.pt", "average"),
     ],
 )
 def test_a_step_that_was_not_taken_yet(
