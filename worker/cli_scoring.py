@@ -7,7 +7,7 @@ from typing import Final
 
 from worker.classifier import LABELS, Classifier
 from worker.errors import FatalError, StartupError
-from worker.language import Detection
+from worker.language import UNDETERMINED, Detection
 from worker.metrics import Metrics
 from worker.normalise import normalise
 from worker.operating_points import operating_points_of
@@ -18,7 +18,7 @@ from worker.screening import Detect, Rejection, Screener
 
 _CACHE_ENTRIES = 100_000
 _MAX_BATCH_TOKENS = 2048
-# The default one would not do: it may ask for precisions that a model of one's own does not state.
+# For those who only want scores: nothing is decided, so nothing has to be read for it.
 _NO_POLICY: Final = Policy(PolicyVersion("none", "0", "0" * 64), {}, {})
 _THRESHOLDS: Final = "thresholds.json"
 
@@ -46,15 +46,22 @@ def open_screener(
     label_map: Path | None = None,
     cache_entries: int = _CACHE_ENTRIES,
 ) -> Screener:
-    """The line through the middle, as the worker runs it. Without a policy, for those who only want scores."""
+    """The line through the middle, as the worker runs it. Without a policy, for those who only want scores.
+
+    Then no detector is loaded either: only a policy asks for the language.
+    """
     return Screener(
         open_classifier(model, threads, label_map),
         _NO_POLICY if policy is None else load_policy(policy, operating_points_of(model or "default")),
-        detect=open_detector(),
+        detect=_tell_nothing if policy is None else open_detector(),
         observer=Metrics(),
         max_batch_tokens=_MAX_BATCH_TOKENS,
         cache_entries=cache_entries,
     )
+
+
+def _tell_nothing(_: str) -> Detection:
+    return UNDETERMINED
 
 
 def detect_language(text: str) -> Detection:

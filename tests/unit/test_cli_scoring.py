@@ -38,6 +38,15 @@ def test_scores_need_no_policy_whatever_the_default_one_asks_for(tmp_path: Path)
     assert cli_scoring.open_screener(str(tmp_path), None).policy.id == "none"
 
 
+def test_who_only_wants_scores_loads_no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise AssertionError("loaded for nothing")
+
+    monkeypatch.setattr(cli_scoring, "open_detector", fail)
+
+    assert cli_scoring.score_text("stupid", None)["insult"] == 0.9
+
+
 def test_a_text_that_cannot_be_scored_says_nothing_of_itself() -> None:
     with pytest.raises(FatalError, match=r"^the model cannot score this text$"):
         cli_scoring.score_text(POISON, None)
