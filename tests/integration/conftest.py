@@ -9,34 +9,21 @@ Logs: whatever a test that fails has left as `*.log` under its `tmp_path` is cop
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
-from msgspec import Struct
 
+from tests.topics import Topics, fresh_topics
 from worker.demo.broker import Broker, Kind, available, start_broker
-from worker.settings import Settings
-from worker.topics import create_topics, worker_topics
 
-PARTITIONS: Final = 4
 LOGS: Final = Path(__file__).parents[1] / ".logs"
 
 _KIND: Final = pytest.StashKey[tuple[Kind, str]]()
 _DESELECTED: Final = pytest.StashKey[int]()
 _FAILED: Final = pytest.StashKey[bool]()
 _KEPT: Final = pytest.StashKey[list[Path]]()
-
-
-class Topics(Struct, frozen=True):
-    """The three topics of one test, empty."""
-
-    comments: str
-    decisions: str
-    dead_letters: str
-    partitions: int
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -125,16 +112,3 @@ def own_broker(broker_kind: Kind, tmp_path: Path) -> Iterator[Broker]:
 async def topics(broker: Broker) -> Topics:
     """Topics on the session's broker that no other test uses."""
     return await fresh_topics(broker)
-
-
-async def fresh_topics(broker: Broker, partitions: int = PARTITIONS) -> Topics:
-    """Create three topics under names that nobody has, as the worker wants them."""
-    prefix = f"test-{uuid.uuid4().hex[:8]}."
-    settings = Settings(
-        kafka_bootstrap_servers=broker.bootstrap,
-        comments_topic=f"{prefix}comments",
-        decisions_topic=f"{prefix}decisions",
-        dead_letters_topic=f"{prefix}dead-letters",
-    )
-    await create_topics(worker_topics(settings, partitions, replication=1), bootstrap_servers=broker.bootstrap)
-    return Topics(settings.comments_topic, settings.decisions_topic, settings.dead_letters_topic, partitions)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from tests.integration.conftest import Topics, fresh_topics
+from tests.topics import Topics, fresh_topics
 from worker.demo.broker import Broker, Kind, free_port, start_broker, start_kafka
 from worker.demo.process import Process
 from worker.errors import StartupError

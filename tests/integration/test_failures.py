@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tests.integration.audit import Audit
-from tests.integration.conftest import Topics, fresh_topics
+from tests.audit import Audit
 from tests.integration.test_worker import comments
-from tests.integration.workers import WorkerProcess
+from tests.topics import Topics, fresh_topics
+from tests.workers import WorkerProcess
 from worker.demo.broker import Broker
 
 FAULTS = Path(__file__).with_name("faulty_worker.py")

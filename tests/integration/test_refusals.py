@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.audit import Audit
-from tests.integration.conftest import Topics, fresh_topics
+from tests.audit import Audit
 from tests.integration.test_worker import comments
-from tests.integration.workers import WorkerProcess
+from tests.topics import Topics, fresh_topics
+from tests.workers import WorkerProcess
 from worker.demo.broker import Broker, Kind, free_port, start_broker
 
 NOT_THERE = Topics("nobody-made-this", "nor-this", "nor-that", 1)

@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from tests.integration.audit import Audit, Input
-from tests.integration.conftest import Topics
-from tests.integration.workers import WorkerProcess
+from tests.audit import Audit, Input
+from tests.topics import Topics
+from tests.workers import WorkerProcess
 from worker.codec import decode_comment
 from worker.demo.broker import Broker
 from worker.demo.comments import demo_records, malformed_values

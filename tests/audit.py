@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from tests.integration.conftest import Topics
+from tests.topics import Topics
 from worker.demo.broker import Broker, Kind
 
 Place = tuple[int, int]

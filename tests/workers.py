@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from tests.integration.conftest import Topics
+from tests.topics import Topics
 from worker.demo.broker import Broker
 from worker.demo.process import Process
 
