@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= $(SCREENER_TRAINING_DATA)
+HOURS ?= 1
 
 .PHONY: help
 help: ## Show this list
@@ -46,6 +47,41 @@ test-quality: install ## Ask the shipped model what it makes of comments written
 .PHONY: test-mutation
 test-mutation: install ## Run the worker with faults put in on purpose: the audit has to find each
 	$(BIN)/python -m pytest tests/integration -m mutation $(ARGS)
+
+.PHONY: mutants
+mutants: install ## Plant bugs one at a time: the tests have to notice each (ARGS="--on unit": those that need no broker)
+	$(BIN)/python -m tests.mutants $(ARGS)
+
+.PHONY: chaos
+chaos: install ## Kill, freeze, cut off and flood it on three brokers: nothing lost, nothing decided twice (half an hour)
+	$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+.PHONY: chaos-slice
+chaos-slice: install ## The part of it that runs before anything lands
+	$(BIN)/python -m pytest tests/chaos -m chaos_slice $(ARGS)
+
+.PHONY: soak
+soak: install ## Low-rate chaos for HOURS, with memory, lag and latency drawn to a picture in build/soak
+	$(BIN)/python -m tests.chaos.soak --hours $(HOURS) --output build/soak $(ARGS)
+
+.PHONY: duplicates
+duplicates: install ## Count what a rebalance, a SIGTERM and a kill make the worker decide again
+	$(BIN)/python -m tests.chaos.duplicates $(ARGS)
+
+.PHONY: fuzz
+fuzz: install ## A million hostile inputs: no crash, no stall, no unbounded memory
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+.PHONY: audit
+audit: install ## Look for secrets in what git tracks, and for known weaknesses of what the lock pins (needs the network)
+	deploy/audit.sh secrets
+	deploy/audit.sh vulnerabilities
+
+.PHONY: sbom
+sbom: install ## Write build/sbom.cdx.json (CycloneDX) from the lock
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json
 
 .PHONY: check
 check: install ## Lint, formatting, types

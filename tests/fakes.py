@@ -75,6 +75,7 @@ class FakeClassifier:
         poison: words that make any batch fail that holds them.
         fail_in: where they do: `encode` or `score`.
         transient: so many calls of `score` fail with TransientError before one succeeds.
+        fits: so many pieces fit into memory in one run; MemoryError with more.
         labels: what it knows.
     """
 
@@ -84,6 +85,7 @@ class FakeClassifier:
         poison: Collection[str] = (POISON,),
         fail_in: str = "score",
         transient: int = 0,
+        fits: int = 10**9,
         labels: Sequence[str] = LABELS,
         model: Model | None = None,
     ) -> None:
@@ -101,6 +103,7 @@ class FakeClassifier:
         self._poison = poison
         self._fail_in = fail_in
         self._transient = transient
+        self._fits = fits
         self._changed = threading.Condition()
 
     @property
@@ -129,6 +132,8 @@ class FakeClassifier:
             raise AssertionError("nobody opened the classifier")
         if failing:
             raise TransientError("out of memory, for once")
+        if len(pieces) > self._fits:
+            raise MemoryError
         self._fail("score", texts)
         assert len({self.width(piece) for piece in pieces}) == 1, "pieces of different widths in one batch"
         return [

@@ -159,6 +159,7 @@ def dead_letters() -> st.SearchStrategy[DeadLetter]:
         error_message=st.text(_characters),
         attempts=st.integers(1, 9),
         worker=st.text(_characters),
+        worker_version=st.text(_characters),
         model=_models,
         policy=_policy_versions,
         source=st.none() | _sources,

@@ -3,27 +3,29 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from tests.topics import Topics
-from worker.demo.broker import Broker
+from tests.topics import Kafka, Topics
 from worker.demo.process import Process
 
-START_S: Final = 90.0
+START_S: Final = 180.0
 GRACE_S: Final = 40.0
 WORKER: Final = ("-m", "worker", "run")
+SLOWLY: Final[dict[str, Any]] = {"cache_entries": 0, "max_window": 16, "max_in_flight": 128}
+"""No repeats from memory, and small windows: something is always in the middle of something."""
 
 
 class WorkerProcess:
     """One worker.
 
     Args:
-        broker: what it reads from, or its address, the one setting without a default.
+        kafka: what it reads from, or its address, the one setting without a default.
         topics: what it reads and writes.
         folder: for its log.
         program: what python runs; a test's own script to put a fault in.
@@ -32,7 +34,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        broker: Broker | str,
+        kafka: Kafka | str,
         topics: Topics,
         folder: Path,
         *,
@@ -41,7 +43,7 @@ class WorkerProcess:
         **settings: object,
     ) -> None:
         everything = {
-            "kafka_bootstrap_servers": broker if isinstance(broker, str) else broker.bootstrap,
+            "kafka_bootstrap_servers": kafka if isinstance(kafka, str) else kafka.bootstrap,
             "comments_topic": topics.comments,
             "decisions_topic": topics.decisions,
             "dead_letters_topic": topics.dead_letters,
@@ -63,9 +65,17 @@ class WorkerProcess:
     async def ready(self) -> Self:
         """Wait until it has the model, and its partitions."""
         async with asyncio.timeout(START_S):
-            while not await asyncio.to_thread(self._is_ready):
+            while not await asyncio.to_thread(self._is_ok, "/readyz"):
                 assert self.process.running, self.process.tail()
                 await asyncio.sleep(0.1)
+        return self
+
+    async def alive(self) -> Self:
+        """Wait until it answers at all: a signal finds it prepared from then on."""
+        async with asyncio.timeout(START_S):
+            while not await asyncio.to_thread(self._is_ok, "/livez"):
+                assert self.process.running, self.process.tail()
+                await asyncio.sleep(0.05)
         return self
 
     async def ended(self) -> int:
@@ -76,9 +86,22 @@ class WorkerProcess:
         """SIGTERM; how it ended."""
         return await asyncio.to_thread(self.process.stop, GRACE_S)
 
+    async def interrupt(self) -> int:
+        """SIGINT, as Ctrl-C sends it; how it ended."""
+        self._signal(signal.SIGINT)
+        return await asyncio.to_thread(self.process.wait, GRACE_S)
+
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it does nothing more, heartbeats included, and does not know."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT, after `freeze`."""
+        self._signal(signal.SIGCONT)
 
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
@@ -100,9 +123,9 @@ class WorkerProcess:
             assert time.monotonic() < deadline, f"/metrics never said {line}"
             time.sleep(0.2)
 
-    def _is_ready(self) -> bool:
+    def _is_ok(self, path: str) -> bool:
         try:
-            return self._get("/readyz") == "ok\n"
+            return self._get(path) == "ok\n"
         except (OSError, StopIteration):
             return False
 
@@ -112,6 +135,10 @@ class WorkerProcess:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             text: str = answer.read().decode()
             return text
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process.pid is not None, self.process.tail()
+        os.kill(self.process.pid, number)
 
     def _events(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.said().splitlines() if line.startswith("{") and line.endswith("}")]

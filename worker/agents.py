@@ -18,11 +18,13 @@ import structlog
 from msgspec import Struct
 
 from worker import codec, dead_letters
-from worker.errors import FatalError, Reason, ScreenerError, Stage, TransientError
+from worker.backoff import Backoff
+from worker.errors import FatalError, OutOfMemory, Reason, ScreenerError, Stage, TransientError
 from worker.metrics import NO_CATEGORY, SUPPORT, Metrics
 from worker.publisher import Message
 from worker.records import AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
+from worker.shedding import is_overdue
 from worker.watermark import Watermark
 
 log = structlog.get_logger()
@@ -31,7 +33,8 @@ _SCREENING_DEPTH: Final = 2
 """One window in the model, the next one being tokenised. A third would only grow old."""
 _RUNNERS: Final = _SCREENING_DEPTH + 1
 """And one more, whose window is being published."""
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 8
+_LONGEST_PAUSE_S: Final = 5.0
 _WINDOW_BYTES: Final = 64 * 1024
 """Of values in one window at most, but for its first. A window of the longest comments would keep the model busy for minutes:
 longer than a shutdown may take, and long enough for the watchdog to think it dead."""
@@ -106,9 +109,10 @@ class Pipeline:
         generation: the consumer group's generation now; an ack of an older one is dropped.
         release: tells Faust to wait no longer for a message that will not be acked here. It holds the last one it handed
             out in a frame of its own, and would wait for it for ever.
-        max_window, batch_wait_s, max_in_flight: as in `worker.settings`.
+        max_window, batch_wait_s, max_in_flight, max_in_flight_bytes, shed_lag_s: as in `worker.settings`.
         worker: this worker's name, for dead letters.
         retry_pause_s: before the second try of a window that failed for want of memory; each next pause is twice as long.
+        now: epoch seconds, as records have them.
     """
 
     def __init__(
@@ -124,8 +128,11 @@ class Pipeline:
         max_window: int,
         batch_wait_s: float,
         max_in_flight: int,
+        max_in_flight_bytes: int = 32 * 2**20,
+        shed_lag_s: float | None = None,
         worker: str,
         retry_pause_s: float = 0.2,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._screener = screener
         self._publisher = publisher
@@ -137,25 +144,39 @@ class Pipeline:
         self._max_window = max_window
         self._batch_wait_s = batch_wait_s
         self._max_in_flight = max_in_flight
+        self._max_in_flight_bytes = max_in_flight_bytes
+        self._shed_lag_s = shed_lag_s
         self._worker = worker
-        self._retry_pause_s = retry_pause_s
+        self._backoff = Backoff(retry_pause_s, _LONGEST_PAUSE_S)
+        self._now = now
 
         self._queue: deque[Delivery] = deque()
         self._watermarks: dict[int, Watermark[Delivery]] = {}
         self._accepting = True
         self._in_flight = 0
+        self._in_flight_bytes = 0
         self._screening = 0
         self._changed = asyncio.Event()
         self._taking = asyncio.Lock()
         self._executor = ThreadPoolExecutor(_SCREENING_DEPTH, thread_name_prefix="screening")
         self._runners: list[asyncio.Task[None]] = []
         self.finished = 0
-        """Records finished since the start; the watchdog looks at whether it moves."""
+        """Records finished since the start."""
 
     @property
     def in_flight(self) -> int:
-        """Records read and neither finished nor dropped."""
+        """Records read and neither acked nor dropped: one that is finished waits here for those before it."""
         return self._in_flight
+
+    @property
+    def progress(self) -> int:
+        """A number that moves while work does: records finished and answers of the model. The watchdog looks at it."""
+        return self.finished + self._screener.answers
+
+    @property
+    def failing_s(self) -> float:
+        """For how long a window has been failing for want of memory; 0 where none does."""
+        return self._backoff.failing_s
 
     def positions(self) -> dict[int, int]:
         """The next offset to be finished, for each partition that anything was read from."""
@@ -183,7 +204,7 @@ class Pipeline:
 
     async def admit(self, event: Event) -> None:
         """Take in one event; waits while too many are unfinished."""
-        await self._until(lambda: self._in_flight < self._max_in_flight or not self._accepting)
+        await self._until(lambda: self._has_room() or not self._accepting)
         message = event.message
         # One of an older generation waited here through a whole rebalance: its partition is read again from the last commit.
         if not self._accepting or message.generation_id != self._generation():
@@ -193,17 +214,21 @@ class Pipeline:
         delivery = Delivery(event, watermark, time.perf_counter())
         watermark.read(message.offset, delivery)
         self._queue.append(delivery)
-        self._add_in_flight(1)
+        self._add_in_flight(1, _size(delivery))
+
+    def _has_room(self) -> bool:
+        """Before a record is taken in, so it is exceeded by less than one: the largest goes through as well."""
+        return self._in_flight < self._max_in_flight and self._in_flight_bytes < self._max_in_flight_bytes
 
     def pause(self) -> None:
         """Take up nothing more, and let go of what was not begun; it is read again. What was begun is finished."""
         self._accepting = False
-        dropped = len(self._queue)
+        dropped, size = len(self._queue), sum(map(_size, self._queue))
         while self._queue:
             delivery = self._queue.pop()
             delivery.watermark.drop(delivery.event.message.offset)
             self._release(delivery.event.message)
-        self._add_in_flight(-dropped)
+        self._add_in_flight(-dropped, -size)
 
     def resume(self) -> None:
         """Start over with a new assignment. Deliveries of the old one keep their old watermarks, and cannot ack by them."""
@@ -223,8 +248,9 @@ class Pipeline:
                 for _ in range(_RUNNERS):
                     group.create_task(self._run_windows())
         except* Exception as errors:  # noqa: BLE001  raised again, one of them
-            # One reason is enough to end: the first.
-            raise errors.exceptions[0] from None
+            # One reason is enough to end: the first, with what caused it and without the group.
+            first = errors.exceptions[0]
+            raise first from first.__cause__
         finally:
             self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -265,7 +291,7 @@ class Pipeline:
         window: list[Delivery] = []
         room = _WINDOW_BYTES
         while self._queue and len(window) < self._max_window:
-            room -= len(self._queue[0].event.message.value or b"")
+            room -= _size(self._queue[0])
             if room < 0 and window:
                 break
             window.append(self._queue.popleft())
@@ -278,22 +304,28 @@ class Pipeline:
 
     async def _screen(self, window: Sequence[Delivery]) -> list[Outcome | None]:
         """One outcome a delivery, in order; None for a tombstone."""
+        now = self._now()
         records = [
-            Record(value, delivery.source) for delivery in window if (value := delivery.event.message.value) is not None
+            Record(value, delivery.source, is_overdue(delivery.event.message.timestamp, now, self._shed_lag_s))
+            for delivery in window
+            if (value := delivery.event.message.value) is not None
         ]
         outcomes = iter(await self._screen_records(records))
         return [None if delivery.event.message.value is None else next(outcomes) for delivery in window]
 
     async def _screen_records(self, records: Sequence[Record]) -> list[Outcome]:
         loop = asyncio.get_running_loop()
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(self._retry_pause_s * 2 ** (attempt - 1))
-            try:
-                return await loop.run_in_executor(self._executor, self._screener.screen, records)
-            except TransientError as error:
-                log.warning("screening failed", error=str(error), attempt=attempt + 1, attempts=_ATTEMPTS)
-        raise FatalError(f"screening failed {_ATTEMPTS} times")
+        attempt = 0
+        with self._backoff.tries() as pauses:
+            while True:
+                attempt += 1
+                try:
+                    return await loop.run_in_executor(self._executor, self._screener.screen, records)
+                except TransientError as error:
+                    log.warning("screening failed", error=str(error), attempt=attempt, attempts=_ATTEMPTS)
+                    if attempt == _ATTEMPTS:
+                        raise OutOfMemory(f"screening failed {_ATTEMPTS} times: {error}") from error
+                await asyncio.sleep(next(pauses))
 
     # Outcomes out.
 
@@ -343,6 +375,7 @@ class Pipeline:
             error_message=outcome.message,
             attempts=1,
             worker=self._worker,
+            worker_version=dead_letters.WORKER_VERSION,
             model=self._screener.model,
             policy=self._screener.policy,
             source=delivery.source,
@@ -356,13 +389,14 @@ class Pipeline:
         )
 
     def _count(self, written: Sequence[tuple[Delivery, Outcome]], *, tombstones: int) -> None:
-        metrics, now = self._metrics, time.time()
+        metrics, now = self._metrics, self._now()
         metrics.tombstones.inc(tombstones)
         for delivery, outcome in written:
             if isinstance(outcome, Rejection):
                 metrics.dead_letters.labels(outcome.reason).inc()
                 continue
             metrics.comments.labels(outcome.action).inc()
+            metrics.shed.inc(outcome.degraded)
             band = outcome.audience_age_band or AgeBand.UNKNOWN
             metrics.decisions.labels(outcome.category or NO_CATEGORY, band).inc()
             metrics.languages.labels(SUPPORT[outcome.language_supported]).inc()
@@ -373,6 +407,7 @@ class Pipeline:
 
     def _finish(self, window: Sequence[Delivery]) -> None:
         generation = self._generation()
+        settled = settled_bytes = 0
         for delivery in window:
             message = delivery.event.message
             current = (
@@ -385,13 +420,16 @@ class Pipeline:
                 else:
                     self._release(ready.event.message)
                     self._metrics.stale_acks.inc()
+                settled += 1
+                settled_bytes += _size(ready)
         self.finished += len(window)
-        self._add_in_flight(-len(window))
+        self._add_in_flight(-settled, -settled_bytes)
         first, last = window[0].source, window[-1].source
         log.debug("window finished", records=len(window), first=str(first), last=str(last))
 
-    def _add_in_flight(self, records: int) -> None:
+    def _add_in_flight(self, records: int, size: int) -> None:
         self._in_flight += records
+        self._in_flight_bytes += size
         self._metrics.in_flight.set(self._in_flight)
         self._changed.set()
 
@@ -400,6 +438,11 @@ class Pipeline:
         while not ready():
             self._changed.clear()
             await self._changed.wait()
+
+
+def _size(delivery: Delivery) -> int:
+    """The bytes of its value."""
+    return len(delivery.event.message.value or b"")
 
 
 def _dead_letter_refused(source: Source, topic: str) -> ScreenerError:

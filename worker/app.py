@@ -22,7 +22,9 @@ from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from worker import dead_letters
+from worker.access import Rights, check_access
 from worker.agents import Pipeline, Topics
+from worker.buffer import Buffer
 from worker.classifier import Classifier
 from worker.connection import broker_urls, client_options, faust_credentials
 from worker.errors import FatalError, ScreenerError, StartupError
@@ -43,7 +45,12 @@ log = structlog.get_logger()
 _BUFFER: Final = 8192
 """Events between Faust's fetcher and the agent: it pauses a full partition and looks again only a second later, so this is
 several seconds of a busy worker."""
-_POLL_RECORDS: Final = 500
+_POLL_RECORDS: Final = 100
+"""Records that Faust takes at once from what was fetched. They are in nobody's bound until they stand in its queue."""
+_FETCH_BYTES: Final = 2**20
+"""Fetched ahead for each partition at most, as it lies on the broker; a larger batch comes alone."""
+_PAUSED_AFTER_S: Final = 5.0
+"""A single try that fails is no news, nor is one publication that takes a second."""
 _METER_EVERY_S: Final = 5.0
 _METER_TIMEOUT_S: Final = 30.0
 _BEAT_EVERY_S: Final = 0.1
@@ -55,6 +62,7 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
 
     on_revoking: Callable[[], None] = staticmethod(lambda: None)
     on_assigned: Callable[[], None] = staticmethod(lambda: None)
+    max_buffer_bytes: int
 
     def on_rebalance_start(self) -> None:
         """The group is being rebalanced. Called in the consumer's thread."""
@@ -65,15 +73,25 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
         self.on_assigned()
         await super()._on_partitions_assigned(assigned, generation_id)
 
+    def FlowControlQueue(self, maxsize: int, *, clear_on_resume: bool = False) -> Buffer:  # noqa: N802  Faust's name
+        """What Faust keeps events in."""
+        return Buffer(
+            maxsize,
+            max_bytes=self.max_buffer_bytes,
+            flow_control=self.flow_control,
+            clear_on_resume=clear_on_resume,
+        )
+
 
 def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
     """Faust as a consumer and nothing else: no topics of its own, no web server, no producer that is used."""
-    return ScreenerApp(
+    app = ScreenerApp(
         settings.group_id,
         broker=broker_urls(settings),
         broker_credentials=faust_credentials(settings),
         broker_commit_interval=settings.commit_interval_s,
         broker_max_poll_records=_POLL_RECORDS,
+        consumer_max_fetch_size=_FETCH_BYTES,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 10,
         broker_rebalance_timeout=settings.rebalance_timeout_s,
@@ -96,6 +114,8 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         autodiscover=False,
         datadir=str(datadir),
     )
+    app.max_buffer_bytes = settings.max_in_flight_bytes
+    return app
 
 
 def create_screener(
@@ -161,6 +181,7 @@ class Worker:
         self._watchdog = Watchdog(settings.watchdog_timeout_s)
         self._model_ready = False
         self._assigned: set[int] | None = None
+        self._stuck: dict[str, Callable[[], float]] = {}
 
     async def run(self) -> None:
         """Start, screen until SIGTERM or SIGINT, finish what was begun.
@@ -187,6 +208,7 @@ class Worker:
         stack.push_async_callback(self._health.stop)
         log.info("listening", host=settings.http_host, port=self._health.port)
 
+        options = client_options(settings)
         started = time.monotonic()
         policy = load_policy(settings.policy, operating_points_of(settings.model))
         for warning in policy.warnings:
@@ -207,7 +229,6 @@ class Worker:
             seconds=round(time.monotonic() - started, 2),
         )
 
-        options = client_options(settings)
         await check_topics(settings, options, stop)
         if stop.is_set():
             return
@@ -227,7 +248,11 @@ class Worker:
         pipeline = self._wire(app, screener, publisher)
         self._watchdog.start()
         stack.callback(self._watchdog.stop)
-        async with _background(self._beat(), self._meter(meter, pipeline)):
+        self._stuck = {
+            "the brokers have confirmed nothing": lambda: publisher.waiting_s,
+            "there has been no memory to screen with": lambda: pipeline.failing_s,
+        }
+        async with _background(self._beat(), self._meter(meter, pipeline, publisher)):
             await self._screen(app, pipeline, stop)
 
     def _wire(self, app: ScreenerApp, screener: Screener, publisher: Publisher) -> Pipeline:
@@ -245,6 +270,8 @@ class Worker:
             max_window=settings.max_window,
             batch_wait_s=settings.batch_wait_ms / 1000,
             max_in_flight=settings.max_in_flight,
+            max_in_flight_bytes=settings.max_in_flight_bytes,
+            shed_lag_s=settings.shed_lag_s,
             worker=settings.group_instance_id or socket.gethostname(),
         )
 
@@ -322,7 +349,12 @@ class Worker:
             reasons.append("no partitions assigned yet")
         if self._watchdog.stalled_s > self._settings.watchdog_timeout_s / 2:
             reasons.append(f"records are waiting and none was finished for {self._watchdog.stalled_s:.0f} s")
-        return reasons
+        return reasons + self._paused()
+
+    def _paused(self) -> list[str]:
+        """What the world keeps from succeeding; meanwhile no more is read than fits in flight."""
+        stuck = {what: for_s() for what, for_s in self._stuck.items()}
+        return [f"{what} for {seconds:.0f} s" for what, seconds in stuck.items() if seconds > _PAUSED_AFTER_S]
 
     async def _beat(self) -> None:
         """Tell the watchdog that the loop turns, and the metrics how late it was."""
@@ -330,9 +362,10 @@ class Worker:
             before = time.monotonic()
             await asyncio.sleep(_BEAT_EVERY_S)
             self._metrics.loop_lag_seconds.set(max(0.0, time.monotonic() - before - _BEAT_EVERY_S))
+            self._metrics.paused.set(bool(self._paused()))
             self._watchdog.beat()
 
-    async def _meter(self, meter: LagMeter, pipeline: Pipeline) -> None:
+    async def _meter(self, meter: LagMeter, pipeline: Pipeline, publisher: Publisher) -> None:
         """Compare positions with the partitions' ends; tell metrics and watchdog."""
         while True:
             positions, now = pipeline.positions(), time.time()
@@ -352,11 +385,13 @@ class Worker:
                 # Without the broker there is nothing to be stalled on: publishing has a bound of its own.
                 log.warning("cannot measure lag", error=type(error).__name__)
                 waiting = False
+            # Likewise where it answers the meter and confirms nothing: that ends after SCREENER_PUBLISH_TIMEOUT_S.
+            waiting = waiting and not publisher.failing_s
             for partition, position in positions.items():
                 self._metrics.watermark.labels(str(partition)).set(position)
                 age = max(0.0, now - oldest[partition]) if partition in oldest else 0.0
                 self._metrics.lag_seconds.labels(str(partition)).set(age)
-            self._watchdog.report(finished=pipeline.finished, waiting=waiting)
+            self._watchdog.report(progress=pipeline.progress, waiting=waiting)
             await asyncio.sleep(min(_METER_EVERY_S, self._settings.watchdog_timeout_s / 4))
 
 
@@ -375,14 +410,17 @@ def check_extensions() -> None:
 
 
 async def check_topics(settings: Settings, options: dict[str, Any], stop: asyncio.Event) -> None:
-    """Wait for the broker and look for the topics.
+    """Wait for the broker, ask whether it lets us do our work, and look for the topics.
 
     Raises:
-        StartupError: no broker in `startup_timeout_s`, a topic that is not there, or other partitions than expected.
+        StartupError: no broker in `startup_timeout_s`, one that refuses us, a topic that is not there, or other partitions
+            than expected.
     """
+    rights = Rights(settings.comments_topic, (settings.decisions_topic, settings.dead_letters_topic), settings.group_id)
     deadline = time.monotonic() + settings.startup_timeout_s
     while True:
         try:
+            await check_access(options, rights)
             partitions = await describe_topics(**options)
             break
         except (KafkaError, OSError) as error:
@@ -394,8 +432,7 @@ async def check_topics(settings: Settings, options: dict[str, Any], stop: asynci
                 ) from error
             log.warning("waiting for Kafka", error=type(error).__name__)
             await asyncio.sleep(0.5)
-    wanted = (settings.comments_topic, settings.decisions_topic, settings.dead_letters_topic)
-    if missing := [topic for topic in wanted if topic not in partitions]:
+    if missing := [topic for topic in (rights.reads, *rights.writes) if topic not in partitions]:
         raise StartupError(
             f"no topic {', '.join(missing)} on {settings.kafka_bootstrap_servers}: comment-screener topics create"
         )
@@ -438,5 +475,6 @@ async def _background(*coroutines: Any) -> AsyncIterator[None]:
             yield
             for task in tasks:
                 task.cancel()
-    except* ScreenerError as errors:
-        raise errors.exceptions[0] from None
+    except* Exception as errors:  # noqa: BLE001  raised again, without the group: its place is what somebody will look for
+        first = errors.exceptions[0]
+        raise first from first.__cause__

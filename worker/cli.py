@@ -14,12 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from worker import cli_policy
+from worker import cli_dead_letters, cli_policy
 from worker.cli_evaluate import evaluate
 from worker.cli_screen import screen
 from worker.demo import load
 from worker.demo import run as demo
-from worker.errors import FatalError, ScreenerError, StartupError
+from worker.errors import FatalError, OutOfMemory, ScreenerError, StartupError
 from worker.logs import configure_logs
 from worker.settings import Settings, load_settings
 
@@ -39,6 +39,7 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pre
 topics = typer.Typer(no_args_is_help=True, help="The topics that the worker needs.")
 app.add_typer(topics, name="topics")
 app.add_typer(cli_policy.app, name="policy")
+app.add_typer(cli_dead_letters.app, name="dead-letters")
 app.command()(screen)
 app.command()(evaluate)
 app.command(name="load")(load.command)
@@ -51,16 +52,37 @@ def run() -> None:
     settings = load_settings()
     configure_logs(settings.log_level)
     from worker.app import Worker  # noqa: PLC0415  the other commands do not need Faust
+    from worker.watchdog import dump_and_exit, print_places  # noqa: PLC0415
 
     try:
         asyncio.run(Worker(settings).run())
     except StartupError:
         raise
+    except (OutOfMemory, MemoryError) as error:
+        dump_and_exit(str(error) or "out of memory", error)
     except FatalError as error:
         typer.echo(f"comment-screener: {error}", err=True)
         # A clean exit would join threads that may never end: the model's, or the consumer's without a broker.
         sys.stderr.flush()
         os._exit(1)
+    except Exception as error:  # noqa: BLE001  foreseen by nobody: as above, and its message may quote a comment
+        typer.echo(f"comment-screener: {type(error).__name__}", err=True)
+        print_places(error)
+        sys.stderr.flush()
+        os._exit(1)
+
+
+@app.command(name="settings")
+def show_settings(
+    *, as_json: Annotated[bool, typer.Option("--json", help="As one JSON object; null: not set.")] = False
+) -> None:
+    """Print every setting as the worker would take it, secrets as asterisks."""
+    effective = {f"SCREENER_{name.upper()}": value for name, value in load_settings().model_dump(mode="json").items()}
+    if as_json:
+        typer.echo(json.dumps(effective, indent=2))
+        return
+    for name, value in effective.items():
+        typer.echo(f"# {name} is not set" if value is None else f"{name}={value}")
 
 
 @app.command()

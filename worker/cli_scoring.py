@@ -7,6 +7,7 @@ from typing import Final
 
 from worker.classifier import LABELS, Classifier
 from worker.errors import FatalError, StartupError
+from worker.files import MIB, read_bytes
 from worker.language import UNDETERMINED, Detection
 from worker.metrics import Metrics
 from worker.normalise import normalise
@@ -97,7 +98,7 @@ def read_thresholds(path: Path) -> dict[str, float]:
         StartupError: it is not such a file, in one line.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path, MIB))
     except OSError as error:
         raise StartupError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from worker import codec
+from worker import codec, dead_letters
 from worker.cli_scoring import open_screener
 from worker.errors import StartupError
 from worker.records import AgeBand, DeadLetter, Decision, Source
@@ -101,7 +101,7 @@ def _show(decision: Decision, text: str) -> None:
     """A decision for the person who typed the text."""
     console = Console()
     because = f" for {decision.category}" if decision.category else ""
-    console.print(f"[bold]{decision.action}[/bold]{because}, severity {decision.severity:.2f}")
+    console.print(f"[bold]{decision.action}[/bold]{because}, severity {decision.severity or 0:.2f}")
     for reason in decision.reasons:
         fired = "" if reason.score is None else f" {reason.score:.4f} ≥ {reason.threshold:g}"
         console.print(
@@ -164,6 +164,7 @@ def _line(screener: Screener, record: Record, outcome: Outcome) -> Decision | De
         error_message=outcome.message,
         attempts=1,
         worker="screen",
+        worker_version=dead_letters.WORKER_VERSION,
         model=screener.model,
         policy=screener.policy,
         source=record.source,

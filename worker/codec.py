@@ -15,8 +15,9 @@ from worker.records import Comment, DeadLetter, Decision
 _comments: Final = msgspec.json.Decoder(Comment)
 _encoder: Final = msgspec.json.Encoder()
 
-_FIELD: Final = re.compile(r" - at `\$\.(\w+)")
-_MISSING: Final = re.compile(r"missing required field `(\w+)`")
+# Whole messages, or their ends: what msgspec quotes of the record may look like either.
+_FIELD: Final = re.compile(r" - at `\$\.(\w+)`\Z")
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 _IDS: Final = ("comment_id", "author_id", "content_id", "content_owner_id", "parent_comment_id", "community_id")
 _REASON_OF_FIELD: Final = dict.fromkeys(_IDS, Reason.INVALID_ID) | {
     "text": Reason.INVALID_TEXT,
@@ -58,7 +59,7 @@ def _malformed(value: bytes, message: str) -> InvalidRecord:
 
 def _invalid(message: str) -> InvalidRecord:
     """Sort a validation error by its field. msgspec quotes the value of an unknown enum member, so that is left out."""
-    if missing := _MISSING.search(message):
+    if missing := _MISSING.fullmatch(message):
         return InvalidRecord(Stage.DECODE, Reason.MISSING_FIELD, f"{missing[1]}: missing")
     if (found := _FIELD.search(message)) is None:
         return InvalidRecord(Stage.DECODE, Reason.NOT_AN_OBJECT, "not a JSON object")

@@ -1,9 +1,10 @@
-"""Dead letters: how one looks on Kafka, and how many are too many.
+"""Dead letters: how one looks on Kafka, written and read back, and how many are too many.
 
 Only what is wrong with a record comes here. A bad deploy of a producer makes every record wrong: then the worker stops before
 it has moved a topic into the dead letters.
 """
 
+import importlib.metadata
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -13,6 +14,9 @@ from worker.records import DeadLetter
 
 Headers = list[tuple[str, bytes | None]]
 PREFIX: Final = "screener-"
+WORKER_VERSION: Final = importlib.metadata.version("comment-screener")
+"""This worker's, for the letters that it writes."""
+_WORKER_VERSION_NAME: Final = PREFIX + "worker-version"
 
 
 def headers(letter: DeadLetter) -> Headers:
@@ -31,8 +35,48 @@ def headers(letter: DeadLetter) -> Headers:
         "worker": letter.worker,
         "model": f"{letter.model.name}/{letter.model.version}/{letter.model.sha256}",
         "policy": f"{letter.policy.id}/{letter.policy.version}/{letter.policy.sha256}",
+        "worker-version": letter.worker_version,
     }
     return letter.headers + [(PREFIX + name, value.encode()) for name, value in added.items()]
+
+
+_FROM_THE_FIRST: Final = tuple(
+    PREFIX + name
+    for name in (
+        "original-topic",
+        "original-partition",
+        "original-offset",
+        "original-timestamp",
+        "stage",
+        "reason",
+        "error-class",
+        "error-message",
+        "attempts",
+        "worker",
+        "model",
+        "policy",
+    )
+)
+"""What every version has written, in this order. Later ones write more behind it."""
+
+
+def split(found: Sequence[tuple[str, bytes | None]]) -> tuple[Headers, dict[str, str]] | None:
+    """The way back: the record's own headers, and ours by their names without the prefix. None: this is no dead letter.
+
+    Ours are the last such row of names, so a record's own headers that look like ours stay its own. What stands behind ours was
+    added on the way, by a client that traces for example, and belongs to neither.
+    """
+    names = [name for name, _ in found]
+    length = len(_FROM_THE_FIRST)
+    for start in range(len(names) - length, -1, -1):
+        end = start + length
+        if tuple(names[start:end]) == _FROM_THE_FIRST:
+            end += names[end : end + 1] == [_WORKER_VERSION_NAME]
+            ours = {
+                name.removeprefix(PREFIX): (value or b"").decode(errors="replace") for name, value in found[start:end]
+            }
+            return list(found[:start]), ours
+    return None
 
 
 class Limit:

@@ -5,6 +5,7 @@
     ├── TransientError    the world is wrong: try again, with a bound
     └── FatalError        stop: the process ends without an ack, and whoever supervises it starts it again
         ├── StartupError        it cannot run as configured; one clear line, exit 2
+        ├── OutOfMemory         and it stays so: it ends as a stalled worker does, with its stacks, exit 70
         └── DeadLetterLimit     too many records are wrong: somebody has to look first
 
 Each carries a `reason` from a closed set: the value of the metric label and of the dead letter's header.
@@ -66,6 +67,10 @@ class FatalError(ScreenerError):
 
 class StartupError(FatalError):
     """The worker cannot run as configured."""
+
+
+class OutOfMemory(FatalError):  # noqa: N818  named for what happened
+    """There was no memory to screen with, however small the batch and however often it was tried."""
 
 
 class DeadLetterLimit(FatalError):  # noqa: N818  the limit is the event

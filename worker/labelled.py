@@ -6,6 +6,7 @@ has a comment for its first line.
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
@@ -241,7 +242,8 @@ def _csv_rows(
 def _check_header(
     header: Sequence[str], used: Collection[str], names: Mapping[str, str], required: Collection[str]
 ) -> None:
-    if twice := sorted({name for name in header if name in used and header.count(name) > 1}):
+    counts = Counter(header)
+    if twice := sorted(name for name in used if counts[name] > 1):
         raise StartupError(f"line 1: the header has {', '.join(twice)} twice")
     if missing := sorted(set(required) - set(header)):
         raise StartupError(f"line 1: the header has no column {', '.join(missing)}")

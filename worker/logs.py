@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable
 
 import structlog
@@ -35,6 +36,39 @@ class Repeats(logging.Filter):
         return True
 
 
+class Discretion(logging.Filter):
+    """Takes messages of errors out of what libraries log: who knows what was in their hands when they failed.
+
+    Those of the network and of Kafka stay: they are about the world, and say what to do.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_named, record.args))
+        if record.name == "asyncio":
+            # What follows the first line are the task and its error, as they represent themselves.
+            record.msg = str(record.msg).partition("\n")[0]
+        return True
+
+
+def _named(value: object) -> object:
+    is_quiet = isinstance(value, OSError) or type(value).__module__.startswith("aiokafka.")
+    return type(value).__name__ if isinstance(value, BaseException) and not is_quiet else value
+
+
+def _places(exc_info: structlog.typing.ExcInfo) -> str:
+    """An error and what led to it, by class and place. Their messages may quote a comment, their variables hold it."""
+    lines: list[str] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None:
+        lines[:0] = [
+            f"{type(error).__name__}, raised at (innermost last):\n",
+            *traceback.format_tb(error.__traceback__),
+        ]
+        error = error.__cause__ or error.__context__
+    return "".join(lines).rstrip()
+
+
 def configure_logs(level: str) -> None:
     """Send our logs and those of the libraries to standard error, in one format."""
     shared: list[structlog.typing.Processor] = [
@@ -44,9 +78,7 @@ def configure_logs(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if sys.stderr.isatty()
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.dev.ConsoleRenderer()] if sys.stderr.isatty() else [structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -58,13 +90,20 @@ def configure_logs(level: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.ExceptionRenderer(_places),
+                *renderer,
+            ],
         )
     )
     handler.addFilter(Repeats())
+    handler.addFilter(Discretion())
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    # At debug aiokafka prints what it sends and receives, comments and passwords among it: that level is for us alone.
+    root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
+    logging.getLogger("worker").setLevel(level.upper())
     # Below warning these tell of every poll and every commit.
     for name in _QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level) if level != "debug" else logging.DEBUG)
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level) if level != "debug" else logging.INFO)

@@ -87,6 +87,16 @@ class Metrics:
         self.bisections = Counter(
             "screener_bisections_total", "Batches that failed and were halved to find the record to blame.", registry=r
         )
+        self.memory_failures = Counter(
+            "screener_out_of_memory_total",
+            "Runs of the model that found no memory; done again in halves, then after a pause.",
+            registry=r,
+        )
+        self.shed = Counter(
+            "screener_shed_total",
+            "Comments held for a person, unscored, because they had waited longer than SCREENER_SHED_LAG_S.",
+            registry=r,
+        )
         self.cache_lookups = Counter(
             "screener_score_cache_lookups_total", "Look-ups of a text's scores by result.", ["result"], registry=r
         )
@@ -122,6 +132,11 @@ class Metrics:
         )
         self.publish_retries = Counter(
             "screener_publish_retries_total", "Records sent again because the broker did not confirm them.", registry=r
+        )
+        self.paused = Gauge(
+            "screener_paused",
+            "1 while the brokers confirm nothing or there is no memory to screen with: no more is read than fits in flight.",
+            registry=r,
         )
         self.loop_lag_seconds = Gauge(
             "screener_loop_lag_seconds", "How late the event loop last was; above 0.25 something blocks it.", registry=r
@@ -166,3 +181,6 @@ class Metrics:
 
     def bisected(self) -> None:
         self.bisections.inc()
+
+    def out_of_memory(self) -> None:
+        self.memory_failures.inc()

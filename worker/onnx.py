@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from worker.classifier import COMMON_NAMES, LABELS, Found, Piece, Places
 from worker.errors import StartupError, TransientError
+from worker.files import MIB, check_size, read_bytes
 from worker.records import Model, Span
 
 SHIPPED: Final = Path(__file__).parent / "models"
@@ -30,6 +31,10 @@ MAX_PIECE_TOKENS: Final = 256
 OVERLAP_TOKENS: Final = 32
 """Pieces share this much, so that a sentence cut in two is whole in one of them."""
 _WIDTH_STEP: Final = 8
+_LARGEST: Final = {"model.onnx": 2048 * MIB, "tokenizer.json": 64 * MIB, "tokenizer_config.json": MIB}
+"""A model has no more in one file; the largest vocabularies are a quarter of that."""
+_RUST: Final = "pyo3_runtime"
+"""Where the exception for a panic says that it lives; it cannot be imported."""
 TOKEN_OUTPUT: Final = "token_logits"  # noqa: S105  the name of an output
 _KIND_FROM: Final = 0.4
 """Mean probability from which a span carries the name of a kind; below, that of the pointer's first label."""
@@ -80,6 +85,8 @@ class OnnxClassifier:
     """
 
     def __init__(self, folder: Path, *, threads: int = 0, label_map: Mapping[str, str] | None = None) -> None:
+        for name, most in _LARGEST.items():
+            check_size(folder / name, most)
         config = _read_json(folder / "config.json")
         if label_map is None and (folder / "labels.json").is_file():
             label_map = read_label_map(folder / "labels.json")
@@ -90,7 +97,7 @@ class OnnxClassifier:
 
         transformers_logging.set_verbosity_error()
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:
             raise StartupError(f"{folder}: its tokenizer does not load: {error}") from error
         if not self._tokenizer.is_fast:
@@ -125,15 +132,21 @@ class OnnxClassifier:
             raise StartupError(f"{folder}/model.onnx has {outputs} outputs, and config.json names output {last}")
 
     def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
-        encoded = self._tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=self._max_tokens,
-            stride=OVERLAP_TOKENS,
-            return_overflowing_tokens=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
+        try:
+            encoded = self._tokenizer(
+                list(texts),
+                truncation=True,
+                max_length=self._max_tokens,
+                stride=OVERLAP_TOKENS,
+                return_overflowing_tokens=True,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+        except BaseException as error:
+            # A panic in the tokenizer's Rust is no Exception, so nobody would blame the text for it.
+            if type(error).__module__ != _RUST:
+                raise
+            raise RuntimeError("the tokenizer panicked") from error
         pieces: list[list[Piece]] = [[] for _ in texts]
         for text, encoding in zip(encoded["overflow_to_sample_mapping"], encoded.encodings, strict=True):
             # Places stay on the tokenizer's side until somebody asks: most comments have nothing to point at.
@@ -280,8 +293,8 @@ def _describe(folder: Path, config: Mapping[str, Any], label_map: Mapping[str, s
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        content = json.loads(read_bytes(path, MIB))
+    except (OSError, ValueError, RecursionError) as error:
         raise StartupError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise StartupError(f"{path}: not a JSON object")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.errors import StartupError
+from worker.files import MIB, read_bytes
 
 FILE: Final = "operating_points.json"
 _SHIPPED: Final = Path(__file__).parent / "models"
@@ -37,7 +38,7 @@ def read_operating_points(folder: Path) -> Points:
     """
     path = folder / FILE
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path, MIB))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

@@ -54,14 +54,14 @@ class Verdict(Struct, frozen=True):
     Attributes:
         action: the strongest that any rule asks for.
         category: the label of the first reason, or `unsupported_language`; None where no rule fired.
-        severity: the highest harm score, whatever the policy made of it.
+        severity: the highest harm score, whatever the policy made of it; None where nothing was scored.
         reasons: at most one a label, the strongest action first, then the highest score; the one for the language behind
             the labels that ask for the same.
     """
 
     action: Action
     category: str | None
-    severity: float
+    severity: float | None
     reasons: list[ReasonGiven]
 
 

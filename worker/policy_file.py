@@ -38,6 +38,7 @@ from pydantic_core import PydanticCustomError
 
 from worker.classifier import HARM_LABELS, KIND_LABELS, LABELS
 from worker.errors import StartupError
+from worker.files import MIB, read_bytes
 from worker.operating_points import FILE as POINTS_FILE
 from worker.operating_points import Points
 from worker.policy import KNOWN_BANDS, LANGUAGE_DEFAULT, LanguageRule, LanguageRules, Policy, Rule
@@ -51,6 +52,7 @@ _LANGUAGE_ACTIONS: Final = (Action.ALLOW, Action.LIMIT, Action.HOLD)
 _NEVER_FOR_A_LANGUAGE: Final = (
     "is not for a language: nobody has understood the comment yet; it has to be one of allow, limit, hold"
 )
+_LONGEST_QUOTE: Final = 300
 _PRECISION: Final = re.compile(r"\s*precision\s+(\S+?)(?:\s+else\s+(\S+))?\s*")
 
 
@@ -87,11 +89,12 @@ def load_policy(source: str | Path, points: Points | None = None) -> Policy:
 
     Raises:
         PolicyError: it cannot be read, or something in it is wrong, or it asks for a precision that the model does not state.
+        StartupError: it is larger than any policy.
     """
     file = str(source)
     path = preset_path(file) if file in preset_names() else Path(source)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MIB)
     except FileNotFoundError:
         presets = ", ".join(preset_names())
         raise PolicyError([f"{file}: no such file, and no preset either; the presets are {presets}"]) from None
@@ -208,14 +211,29 @@ def _compose(content: bytes, file: str) -> yaml.Node | None:
     except UnicodeDecodeError as error:
         raise problem(content.count(b"\n", 0, error.start) + 1, "not UTF-8; save the file as UTF-8") from None
     try:
-        return yaml.compose(text, Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = ", ".join(filter(None, (error.context, error.problem)))
-        raise problem(mark.line + 1 if mark else 1, f"not YAML: {what}") from None
+        loader = yaml.BaseLoader(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise problem(line, f"not YAML: the character U+{ord(text[error.position]):04X} is not allowed") from None
+    try:
+        return loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = _on_a_line(", ".join(filter(None, (error.context, error.problem))))
+        raise problem(mark.line + 1 if mark else 1, f"not YAML: {what}") from None
+    except (ValueError, OverflowError):
+        # PyYAML makes numbers of what an escape or a version line says, and has no word for those that are none.
+        raise problem(
+            loader.line + 1, "not YAML: a number that stands for nothing, in an escape or a version"
+        ) from None
+    except RecursionError:
+        raise problem(loader.line + 1, "not a policy: nested too deeply") from None
+
+
+def _on_a_line(text: str) -> str:
+    """What a file says, where a message quotes it: on one line, and no longer than anybody reads."""
+    cut = text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut)
 
 
 class _Tree:
@@ -237,7 +255,8 @@ class _Tree:
         while around and around not in self.lines:
             around = around[:-1]
         line = problem.line or self.lines.get(around, 1)
-        return line, f"{'.'.join(problem.path)}: {problem.text}" if problem.path else problem.text
+        text = _on_a_line(problem.text)
+        return line, f"{_on_a_line('.'.join(problem.path))}: {text}" if problem.path else text
 
     def at(self, path: _Keys) -> dict[str, object]:
         """The mapping at this path; an empty one that belongs to nothing where there is none."""

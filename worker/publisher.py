@@ -5,8 +5,9 @@ off on purpose (an idempotent aiokafka producer can wedge after an outage); repe
 """
 
 import asyncio
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ from aiokafka.errors import (
 )
 from msgspec import Struct
 
+from worker.backoff import Backoff
 from worker.errors import FatalError
 
 log = structlog.get_logger()
@@ -29,7 +31,7 @@ _FORBIDDEN = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 # The broker has the last word on size (`max.message.bytes`); ours only has to be out of its way.
 _MAX_REQUEST_BYTES = 64 * 2**20
 _REQUEST_TIMEOUT_MS = 30_000
-_LONGEST_PAUSE_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
 
 class Message(Struct, frozen=True):
@@ -37,9 +39,11 @@ class Message(Struct, frozen=True):
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] = ()
     timestamp_ms: int | None = None
+    partition: int | None = None
+    """None: whichever the key says."""
 
 
 class Publisher:
@@ -51,6 +55,7 @@ class Publisher:
         timeout_s: how long to go on trying one call's messages.
         retried: told how many messages are sent again.
         create_producer: aiokafka's producer, or a stand-in for it.
+        jitter: as in `worker.backoff`.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Publisher:
         timeout_s: float,
         retried: Callable[[int], None],
         create_producer: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._options = options | {
             "acks": "all",
@@ -73,7 +79,18 @@ class Publisher:
         self._timeout_s = timeout_s
         self._retried = retried
         self._create_producer = create_producer
+        self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, jitter=jitter)
         self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def waiting_s(self) -> float:
+        """For how long the messages that have waited longest have been unconfirmed; 0 where none are."""
+        return self._backoff.working_s
+
+    @property
+    def failing_s(self) -> float:
+        """For how long messages have been sent again and again; 0 where none are."""
+        return self._backoff.failing_s
 
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
@@ -99,10 +116,18 @@ class Publisher:
         Raises:
             FatalError: not confirmed in time, or not allowed. Some may have been written; none may be acked.
         """
+        try:
+            # Beside the deadline between two tries: for a broker that takes a message and never says another word.
+            async with asyncio.timeout(self._timeout_s):
+                with self._backoff.tries() as pauses:
+                    return await self._publish(messages, pauses)
+        except TimeoutError:
+            raise FatalError(f"{len(messages)} records not confirmed within {self._timeout_s:g} s: no answer") from None
+
+    async def _publish(self, messages: Sequence[Message], pauses: Iterator[float]) -> list[int]:
         deadline = time.monotonic() + self._timeout_s
         refused: list[int] = []
         pending = list(range(len(messages)))
-        pause = 0.1
         while True:
             results = await self._send([messages[at] for at in pending])
             failed = []
@@ -118,6 +143,7 @@ class Publisher:
             if not failed:
                 return refused
             pending, last = [at for at, _ in failed], failed[-1][1]
+            pause = next(pauses)
             if time.monotonic() + pause > deadline:
                 raise FatalError(
                     f"{len(pending)} records not confirmed within {self._timeout_s:g} s: {type(last).__name__}"
@@ -125,7 +151,6 @@ class Publisher:
             log.warning("publish failed, trying again", records=len(pending), error=type(last).__name__)
             self._retried(len(pending))
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     async def _send(self, messages: Sequence[Message]) -> list[KafkaError | None]:
         """One try for each: None where it was confirmed, else what went wrong."""
@@ -140,6 +165,7 @@ class Publisher:
                         value=message.value,
                         headers=message.headers,
                         timestamp_ms=message.timestamp_ms,
+                        partition=message.partition,
                     )
                 )
             except KafkaError as error:

@@ -117,23 +117,28 @@ UNSUPPORTED_LANGUAGE = "unsupported_language"
 """Stands where a label stands, as a category and in a reason, when no score but the language is behind an action."""
 
 
+OVERLOAD = "overload"
+"""Stands where a label stands in the reason of a comment that was held unscored, because it had waited for too long."""
+
+
 class ReasonGiven(Struct, frozen=True):
     """One rule that fired: the label's score reached the threshold for this audience.
 
     Or the policy's rule for languages that the model does not know: then the label is `unsupported_language`, and score and
-    threshold are null, because no score was looked at.
+    threshold are null, because no score was looked at. Or the worker's own for overload: then there is no score at all.
     """
 
-    label: Annotated[str, Meta(description="A label of the scores, or unsupported_language.")]
-    score: Annotated[Score | None, Meta(description="Null for unsupported_language.")]
-    threshold: Annotated[Score | None, Meta(description="Null for unsupported_language.")]
+    label: Annotated[str, Meta(description="A label of the scores, unsupported_language or overload.")]
+    score: Annotated[Score | None, Meta(description="Null for unsupported_language and overload.")]
+    threshold: Annotated[Score | None, Meta(description="Null for unsupported_language and overload.")]
     age_band: AgeBand
     action: Action
     rule: Annotated[
         str,
         Meta(
             description="Where the rule stands in the policy, for example labels.insult.under_13.hold. "
-            "unsupported_language.default is what holds where the policy says nothing of it."
+            "unsupported_language.default is what holds where the policy says nothing of it; settings.shed_lag_s is the "
+            "worker's own, for overload."
         ),
     ]
 
@@ -151,10 +156,13 @@ class Decision(References, frozen=True, kw_only=True):
     category: Annotated[
         str | None,
         Meta(
-            description="The label behind the action, or unsupported_language; null where nothing but allow was asked for."
+            description="The label behind the action, or unsupported_language; null where nothing but allow was asked for, or "
+            "where degraded."
         ),
     ]
-    severity: Annotated[Score, Meta(description="The highest harm score, whatever the policy made of it.")]
+    severity: Annotated[
+        Score | None, Meta(description="The highest harm score, whatever the policy made of it; null where degraded.")
+    ]
     scores: dict[str, Score]
     spans: list[Span]
     reasons: list[ReasonGiven]
@@ -172,7 +180,9 @@ class Decision(References, frozen=True, kw_only=True):
     model: Model
     policy: PolicyVersion
     mode: Mode
-    degraded: bool
+    degraded: Annotated[
+        bool, Meta(description="Held for a person without being scored, because the worker was too far behind.")
+    ]
     source: Source | None
     created_at: Timestamp
     decided_at: Timestamp
@@ -190,7 +200,8 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     error_class: str
     error_message: Annotated[str, Meta(description="Names fields and limits; never text of the comment.")]
     attempts: Annotated[int, Meta(ge=1)]
-    worker: str
+    worker: Annotated[str, Meta(description="The worker's name.")]
+    worker_version: str
     model: Model
     policy: PolicyVersion
     source: Source | None

@@ -6,23 +6,25 @@ Kafka in it: the worker and the `screen` command are two edges around the same `
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
 from msgspec import Struct
 
+from worker import shedding
 from worker.batching import cut
 from worker.classifier import Classifier, Found, Piece, Scores, combine
 from worker.codec import decode_comment
 from worker.errors import FatalError, InvalidRecord, Reason, Stage, TransientError
-from worker.language import UNDETERMINED, Detection, settle
+from worker.language import UNDETERMINED, Detection, Language, settle
 from worker.language import VERSION as LANGUAGE_RULES
 from worker.normalise import VERSION as NORMALISER
 from worker.normalise import normalise, normalise_mapped
-from worker.policy import Policy
+from worker.policy import Policy, Verdict
 from worker.records import Comment, Decision, Mode, Model, PolicyVersion, Source, Span
 from worker.scores import ScoreCache, TextCache
 
@@ -31,10 +33,11 @@ PROBE = "Thank you for the lovely video, see you next week."
 
 
 class Record(Struct, frozen=True):
-    """One value to be screened, and where it was read."""
+    """One value to be screened, and where it was read. One that is `overdue` is held unscored (`worker.shedding`)."""
 
     value: bytes
     source: Source | None = None
+    overdue: bool = False
 
 
 class Rejection(Struct, frozen=True):
@@ -52,6 +55,17 @@ Detect = Callable[[str], Detection]
 """A normalised text → its language, as far as that can be told: `worker.language.Detector.detect`. Pure and thread-safe."""
 
 
+class _Reading(Struct, frozen=True):
+    """A record that could be read."""
+
+    comment: Comment
+    text: str
+    """As the model reads it."""
+    detected: Detection
+    shed: bool
+    """The model is not asked."""
+
+
 class Observer(Protocol):
     """What screening tells about itself; `worker.metrics.Metrics` is one."""
 
@@ -66,6 +80,9 @@ class Observer(Protocol):
 
     def bisected(self) -> None:
         """A failing batch was halved."""
+
+    def out_of_memory(self) -> None:
+        """There was not enough for a run of the model."""
 
 
 class Screener:
@@ -96,45 +113,64 @@ class Screener:
         self._now = now
         # One run of the model at a time: two would only share the same cores.
         self._inferring = Lock()
+        self.answers = 0
+        """How often the model came back, with scores or with a refusal. It moves while a window takes its time."""
 
     def screen(self, records: Sequence[Record]) -> list[Outcome]:
         """Screen a window of records: one outcome each, in order.
 
         Raises:
-            TransientError: the model ran out of something; the same window may succeed later.
+            TransientError: out of memory; the same window may succeed later.
             FatalError: the model no longer answers at all.
         """
+        try:
+            return self._screen(records)
+        except MemoryError as error:
+            raise TransientError("out of memory") from error
+
+    def _screen(self, records: Sequence[Record]) -> list[Outcome]:
         started = time.perf_counter()
-        decoded = [_decode(record.value) for record in records]
-        texts = ["" if isinstance(comment, Rejection) else normalise(comment.text) for comment in decoded]
-        languages = self._detect_all(text for text in texts if text)
+        readings = [self._read(record) for record in records]
         self._observer.stage("decode", time.perf_counter() - started)
 
-        valid = [text for text, comment in zip(texts, decoded, strict=True) if not isinstance(comment, Rejection)]
-        found = self._find(list(dict.fromkeys(valid)))
+        wanted = [reading.text for reading in readings if isinstance(reading, _Reading) and not reading.shed]
+        found = self._find(list(dict.fromkeys(wanted)))
 
         started = time.perf_counter()
         outcomes: list[Outcome] = []
-        for record, comment, text in zip(records, decoded, texts, strict=True):
-            if isinstance(comment, Rejection):
-                outcomes.append(comment)
-            elif isinstance(result := found[text], Rejection):
+        for record, reading in zip(records, readings, strict=True):
+            if isinstance(reading, Rejection):
+                outcomes.append(reading)
+            elif reading.shed:
+                outcomes.append(self._shed(reading, record.source))
+            elif isinstance(result := found[reading.text], Rejection):
                 outcomes.append(result)
             else:
-                outcomes.append(self._decide(comment, result, languages.get(text, UNDETERMINED), record.source))
+                outcomes.append(self._decide(reading, result, record.source))
         self._observer.stage("decide", time.perf_counter() - started)
         return outcomes
 
-    def _detect_all(self, texts: Iterable[str]) -> dict[str, Detection]:
-        """The languages of normalised texts, those seen before from memory."""
-        found: dict[str, Detection] = {}
-        for text in dict.fromkeys(texts):
-            key = self._languages.key(text)
-            if (known := self._languages.get(key)) is None:
-                known = self._detect(text)
-                self._languages.put(key, known)
-            found[text] = known
-        return found
+    def _read(self, record: Record) -> _Reading | Rejection:
+        try:
+            comment = decode_comment(record.value)
+        except InvalidRecord as error:
+            return Rejection(error.stage, error.reason, type(error).__name__, error.message)
+        try:
+            text = normalise(comment.text)
+            # Scores from memory cost nothing, and are no worse for being late.
+            shed = record.overdue and self._cache.get(self._cache.key(text)) is None
+            return _Reading(comment, text, UNDETERMINED if shed or not text else self._detect_remembered(text), shed)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever our rules or a library make of one text
+            return _unclassifiable("this text cannot be read", error)
+
+    def _detect_remembered(self, text: str) -> Detection:
+        key = self._languages.key(text)
+        if (known := self._languages.get(key)) is None:
+            known = self._detect(text)
+            self._languages.put(key, known)
+        return known
 
     def score(self, texts: Sequence[str]) -> dict[str, Scores | Rejection]:
         """Score distinct normalised texts, those seen before from memory. Errors as in `screen`."""
@@ -154,24 +190,35 @@ class Screener:
         return results
 
     def _classify(self, texts: Sequence[str]) -> list[Found | Rejection]:
-        """Tokenise and infer; where that fails, halve until the text to blame stands alone."""
+        """Tokenise and infer; where that fails, halve until the text to blame stands alone.
+
+        At worst, every text of `n` to blame, that is 3n - 1 runs and n probes, and each text is read log2(n) + 2 times.
+        """
         if not texts:
             return []
         try:
             return list(self._run_model(texts))
-        except (TransientError, FatalError):
+        except (TransientError, FatalError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001  whatever a tokeniser or a runtime throws at one text
+        except Exception:  # noqa: BLE001  whatever a tokeniser or a runtime throws at one text
+            self.answers += 1
             self._observer.bisected()
-            if len(texts) > 1:
-                middle = len(texts) // 2
-                return self._classify(texts[:middle]) + self._classify(texts[middle:])
-            self.probe()
-            return [
-                Rejection(
-                    Stage.CLASSIFY, Reason.UNCLASSIFIABLE, type(error).__name__, "the model cannot score this text"
-                )
-            ]
+        # Outside of the handler, which would keep what the failed run held.
+        if len(texts) == 1:
+            return [self._classify_alone(texts[0])]
+        middle = len(texts) // 2
+        return self._classify(texts[:middle]) + self._classify(texts[middle:])
+
+    def _classify_alone(self, text: str) -> Found | Rejection:
+        """Once more, when the model has shown that it works: what fails a single time is no fault of the text."""
+        self.probe()
+        try:
+            return self._run_model([text])[0]
+        except (TransientError, FatalError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  as in _classify
+            self.answers += 1
+            return _unclassifiable("the model cannot score this text", error)
 
     def probe(self) -> None:
         """Ask the model for something it can surely do.
@@ -183,6 +230,8 @@ class Screener:
             self._run_model([PROBE])
         except TransientError:
             raise
+        except MemoryError as error:
+            raise TransientError("out of memory") from error
         except Exception as error:
             raise FatalError(f"the model no longer answers: {type(error).__name__}") from error
 
@@ -205,32 +254,68 @@ class Screener:
 
     def _infer(self, batch: Sequence[Piece], width: int) -> list[Found]:
         started = time.perf_counter()
-        found = self._classifier.score(batch)
-        self._observer.stage("infer", time.perf_counter() - started)
-        tokens = sum(len(piece.tokens) for piece in batch)
-        self._observer.batch(len(batch), tokens, width * len(batch) - tokens)
-        return found
+        try:
+            found = self._classifier.score(batch)
+        except (TransientError, MemoryError):
+            self._observer.out_of_memory()
+            if len(batch) == 1:
+                raise
+        else:
+            self.answers += 1
+            self._observer.stage("infer", time.perf_counter() - started)
+            tokens = sum(len(piece.tokens) for piece in batch)
+            self._observer.batch(len(batch), tokens, width * len(batch) - tokens)
+            return found
+        # A smaller batch asks for less memory, and scores are the same in any company. Outside of the handler, as above.
+        middle = len(batch) // 2
+        return self._infer(batch[:middle], width) + self._infer(batch[middle:], width)
 
-    def _decide(self, comment: Comment, found: Found, detected: Detection, source: Source | None) -> Decision:
-        language = settle(comment.language, detected)
+    def _decide(self, reading: _Reading, found: Found, source: Source | None) -> Outcome:
+        comment = reading.comment
+        language = settle(comment.language, reading.detected)
         verdict = self._policy.decide(
             found.scores, comment.audience_age_band, comment.community_id, language_supported=language.supported
         )
+        try:
+            spans = _in_original(comment.text, found.spans)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  as in _read: the same rules, with a map
+            return _unclassifiable("the places in this text cannot be found", error)
+        return self._decision(comment, verdict, Found(found.scores, spans), language, source)
+
+    def _shed(self, reading: _Reading, source: Source | None) -> Decision:
+        comment = reading.comment
+        language = settle(comment.language, reading.detected)
+        return self._decision(
+            comment, shedding.hold(comment.audience_age_band), Found({}), language, source, degraded=True
+        )
+
+    def _decision(
+        self,
+        comment: Comment,
+        verdict: Verdict,
+        found: Found,
+        language: Language,
+        source: Source | None,
+        *,
+        degraded: bool = False,
+    ) -> Decision:
         return Decision(
-            decision_id=decision_id(comment, self.policy, self.model),
+            decision_id=decision_id(comment, self.policy, self.model, degraded=degraded),
             comment_id=comment.comment_id,
             action=verdict.action,
             category=verdict.category,
             severity=verdict.severity,
             scores=dict(found.scores),
-            spans=_in_original(comment.text, found.spans),
+            spans=list(found.spans),
             reasons=verdict.reasons,
             language=language.tag,
             language_supported=language.supported,
             model=self.model,
             policy=self.policy,
             mode=self._mode,
-            degraded=False,
+            degraded=degraded,
             source=source,
             created_at=comment.created_at,
             decided_at=self._now(),
@@ -244,12 +329,13 @@ class Screener:
         )
 
 
-def decision_id(comment: Comment, policy: PolicyVersion, model: Model) -> str:
+def decision_id(comment: Comment, policy: PolicyVersion, model: Model, *, degraded: bool = False) -> str:
     """Name a piece of work: everything that a verdict follows from, and nothing else.
 
     Audience, community and the producer's language are in it beside id, text, policy and model, since the policy reads them:
     without them one comment, sent again for another audience, would get two verdicts under one name. So are the versions of
-    what the model gets to read and of what tells the language.
+    what the model gets to read and of what tells the language. So is whether it was held unscored: screened again in a
+    quieter hour it gets another verdict.
     """
     digest = sha256()
     for part in (
@@ -263,6 +349,8 @@ def decision_id(comment: Comment, policy: PolicyVersion, model: Model) -> str:
         LANGUAGE_RULES,
         # Most producers send none; then it is as if nobody had asked.
         *(() if comment.language is None else (comment.language,)),
+        # Behind an empty part, which no language is.
+        *(("", "degraded") if degraded else ()),
     ):
         encoded = part.encode()
         # Lengths keep "ab" + "c" and "a" + "bc" apart.
@@ -270,16 +358,18 @@ def decision_id(comment: Comment, policy: PolicyVersion, model: Model) -> str:
     return digest.hexdigest()
 
 
-def _in_original(text: str, spans: Sequence[Span]) -> list[Span]:
+def _in_original(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
     """Spans of the normalised text → the same stretches of the text as it was written."""
     if not spans:
-        return []
+        return ()
     normalised = normalise_mapped(text)
-    return [Span(*normalised.original(span.start, span.end), span.label, span.score) for span in spans]
+    return tuple(Span(*normalised.original(span.start, span.end), span.label, span.score) for span in spans)
 
 
-def _decode(value: bytes) -> Comment | Rejection:
-    try:
-        return decode_comment(value)
-    except InvalidRecord as error:
-        return Rejection(error.stage, error.reason, type(error).__name__, error.message)
+def _unclassifiable(what: str, error: Exception) -> Rejection:
+    """The exception by its class and the line that raised it: its message may quote the text."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "nowhere"
+    return Rejection(Stage.CLASSIFY, Reason.UNCLASSIFIABLE, type(error).__name__, f"{what}: raised at {place}")

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.errors import StartupError
@@ -34,11 +35,18 @@ class Settings(BaseSettings):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to the brokers."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         "SCRAM-SHA-512", description="SASL mechanism, where the protocol has SASL."
     )
     sasl_username: str | None = Field(None, description="SASL user.")
     sasl_password: SecretStr | None = Field(None, description="SASL password. Never logged.")
+    sasl_password_file: Path | None = Field(
+        None, description="File with the SASL password, read at start, instead of `SCREENER_SASL_PASSWORD`."
+    )
+    sasl_oauth_token_file: Path | None = Field(
+        None,
+        description="File with the token for `OAUTHBEARER`, read anew for each connection. Replace it before it expires.",
+    )
     ssl_ca_file: Path | None = Field(None, description="CA certificates (PEM) to trust instead of the system's.")
     ssl_cert_file: Path | None = Field(None, description="Client certificate (PEM), for mutual TLS.")
     ssl_key_file: Path | None = Field(None, description="Key of the client certificate (PEM).")
@@ -76,6 +84,13 @@ class Settings(BaseSettings):
         3.0, description="How long an idle worker waits, from the first comment, for others to share its batch."
     )
     max_in_flight: Count = Field(2048, description="Records read and unfinished at most; bounds memory and rebalances.")
+    max_in_flight_bytes: Count = Field(
+        32 * 2**20, description="Bytes of them at most. As many again may have been read ahead of them."
+    )
+    shed_lag_s: Seconds | None = Field(
+        None,
+        description="Overload: hold comments older than this for a person, unscored (`degraded`). Unset: every one is scored.",
+    )
     cache_entries: Annotated[int, Field(ge=0)] = Field(
         100_000, description="Texts whose scores are remembered. 0: none."
     )
@@ -99,6 +114,13 @@ class Settings(BaseSettings):
     http_host: str = Field("127.0.0.1", description="Address for /metrics, /livez and /readyz. Loopback unless set.")
     http_port: Annotated[int, Field(ge=0, le=65535)] = Field(9464, description="Port for the same; 0 takes a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("sasl_password_file")
+    @classmethod
+    def _one_password(cls, file: Path | None, others: ValidationInfo) -> Path | None:
+        if file is not None and others.data.get("sasl_password") is not None:
+            raise PydanticCustomError("one_password", "not beside SCREENER_SASL_PASSWORD: one of the two")
+        return file
 
 
 def load_settings() -> Settings:

@@ -9,19 +9,44 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Final
 
 EXIT_STALLED: Final = 70
 """EX_SOFTWARE: distinct from a refusal to start and from a crash."""
+_LAST_RESORT: Final = 1.5
+"""After so many timeouts without a sign of life from the watchdog itself."""
 
 
-def dump_and_exit(message: str) -> None:
-    """The end of a stalled process: one line, all stacks, no clean-up that could hang as well."""
+def dump_and_exit(message: str, error: BaseException | None = None) -> None:
+    """The end of a stalled process: one line, all stacks, no clean-up that could hang as well.
+
+    Args:
+        message: why.
+        error: what ended it, where something did.
+    """
     sys.stderr.write(f"watchdog: {message}\n")
+    print_places(error)
     sys.stderr.flush()
     faulthandler.dump_traceback(all_threads=True)
     os._exit(EXIT_STALLED)
+
+
+def print_places(error: BaseException | None) -> None:
+    """Say of which class an error and its causes are and where they were raised; not their messages, which may quote a text."""
+    while error is not None:
+        sys.stderr.write(f"{type(error).__name__}, raised at (innermost last):\n")
+        traceback.print_tb(error.__traceback__)
+        error = error.__cause__
+
+
+def end_unless_rearmed(timeout_s: float) -> None:
+    """Print every stack and exit 1 unless this is called again in time: by a timer that needs no Python to run.
+
+    Native code that holds the interpreter's lock for ever stops every thread of Python's, the watchdog's too.
+    """
+    faulthandler.dump_traceback_later(timeout_s, exit=True)
 
 
 class Watchdog:
@@ -30,6 +55,8 @@ class Watchdog:
     Args:
         timeout_s: how long that is.
         fire: what to do then; told why in one line.
+        rearm: sets off the last resort in so many seconds, instead of when it was told before.
+        disarm: calls it off.
         clock: monotonic seconds.
     """
 
@@ -38,15 +65,19 @@ class Watchdog:
         timeout_s: float,
         *,
         fire: Callable[[str], None] = dump_and_exit,
+        rearm: Callable[[float], None] = end_unless_rearmed,
+        disarm: Callable[[], None] = faulthandler.cancel_dump_traceback_later,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout_s = timeout_s
         self._fire = fire
+        self._rearm = rearm
+        self._disarm = disarm
         self._clock = clock
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._beat = self._progress = clock()
-        self._finished = 0
+        self._seen = 0
 
     @property
     def stalled_s(self) -> float:
@@ -57,19 +88,23 @@ class Watchdog:
         """The event loop turns."""
         self._beat = self._clock()
 
-    def report(self, *, finished: int, waiting: bool) -> None:
-        """Say how many records were finished since the start, and whether any are waiting."""
-        if finished != self._finished or not waiting:
-            self._finished = finished
+    def report(self, *, progress: int, waiting: bool) -> None:
+        """Hand in a number that moves while work does, and whether any records are waiting."""
+        if progress != self._seen or not waiting:
+            self._seen = progress
             self._progress = self._clock()
 
     def check(self) -> None:
         """Look once; fires if it has to."""
         now = self._clock()
-        if now - self._beat > self._timeout_s:
-            self._fire(f"the event loop has not turned for {now - self._beat:.0f} s")
-        elif now - self._progress > self._timeout_s:
-            self._fire(f"records are waiting and none was finished for {now - self._progress:.0f} s")
+        still_s, stalled_s = now - self._beat, now - self._progress
+        if max(still_s, stalled_s) <= self._timeout_s:
+            return
+        # Progress is reported from the loop: while that stands still, nobody knows of any.
+        if still_s > self._timeout_s / 2:
+            self._fire(f"the event loop has not turned for {still_s:.0f} s")
+        else:
+            self._fire(f"records are waiting and none was finished for {stalled_s:.0f} s")
 
     def start(self) -> None:
         """Watch from a thread of its own."""
@@ -83,3 +118,5 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._stopped.wait(min(1.0, self._timeout_s / 10)):
             self.check()
+            self._rearm(self._timeout_s * _LAST_RESORT)
+        self._disarm()

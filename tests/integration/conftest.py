@@ -2,28 +2,23 @@
 
 `SCREENER_TEST_BROKER` says which: `kafka`, `embedded`, or `auto` (the default): Kafka where Java and Maven are. What a test
 marks `kafka_only` is deselected on the embedded broker, and the report says so.
-
-Logs: whatever a test that fails has left as `*.log` under its `tmp_path` is copied to `tests/.logs`, and the report says where.
 """
 
 import os
-import re
-import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.kept_logs import keep_logs, pytest_runtest_makereport, pytest_terminal_summary
 from tests.topics import Topics, fresh_topics
 from worker.demo.broker import Broker, Kind, available, start_broker
 
-LOGS: Final = Path(__file__).parents[1] / ".logs"
+__all__ = ["pytest_runtest_makereport", "pytest_terminal_summary"]
 
 _KIND: Final = pytest.StashKey[tuple[Kind, str]]()
 _DESELECTED: Final = pytest.StashKey[int]()
-_FAILED: Final = pytest.StashKey[bool]()
-_KEPT: Final = pytest.StashKey[list[Path]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,35 +47,6 @@ def pytest_report_collectionfinish(config: pytest.Config) -> str:
     kind, why = config.stash[_KIND]
     deselected = config.stash.get(_DESELECTED, 0)
     return f"broker: {kind} ({why})" + (f"; {deselected} tests that need Apache Kafka deselected" if deselected else "")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Function, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if report.failed:
-        item.stash[_FAILED] = True
-    tmp_path = item.funcargs.get("tmp_path")
-    if call.when == "teardown" and item.stash.get(_FAILED, False) and isinstance(tmp_path, Path):
-        keep_logs(tmp_path, item.name, item.config)
-    return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for log in config.stash.get(_KEPT, []):
-        terminalreporter.write_line(f"log kept: {log}")
-
-
-def keep_logs(folder: Path, name: str, config: pytest.Config) -> None:
-    """Copy the logs under a folder to where they outlive it; Kafka's data has files of that name too."""
-    target = LOGS / re.sub(r"[^\w.-]+", "-", name)
-    for log in folder.rglob("*.log"):
-        if "data" not in log.relative_to(folder).parts:
-            kept = target / log.relative_to(folder)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(log, kept)
-            config.stash.setdefault(_KEPT, []).append(kept)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +15,8 @@ from worker.publisher import Message, Publisher
 from worker.screening import PROBE
 
 
-def hang() -> None:
-    """The model answers the probe, and then never again."""
+def after_the_probe(fault: Callable[[], None]) -> None:
+    """The model answers the probe, and from then on each run of it is the fault."""
     score, encode = OnnxClassifier.score, OnnxClassifier.encode
     asked: list[str] = []
 
@@ -23,14 +24,62 @@ def hang() -> None:
         asked[:] = texts
         return encode(self, texts)
 
-    def hang_for_ever(self: OnnxClassifier, pieces: Sequence[Piece]) -> list[Found]:
-        if asked == [PROBE]:
-            return score(self, pieces)
-        threading.Event().wait()
-        return []
+    def score_the_probe(self: OnnxClassifier, pieces: Sequence[Piece]) -> list[Found]:
+        if asked != [PROBE]:
+            fault()
+        return score(self, pieces)
 
     OnnxClassifier.encode = remember  # type: ignore[method-assign]
-    OnnxClassifier.score = hang_for_ever  # type: ignore[method-assign]
+    OnnxClassifier.score = score_the_probe  # type: ignore[method-assign]
+
+
+def hang() -> None:
+    """The model never answers."""
+
+    def hang_for_ever() -> None:
+        threading.Event().wait()
+
+    after_the_probe(hang_for_ever)
+
+
+def hang_tokeniser() -> None:
+    """The tokeniser never does."""
+    encode = OnnxClassifier.encode
+
+    def hang_for_ever(self: OnnxClassifier, texts: Sequence[str]) -> list[list[Piece]]:
+        if list(texts) != [PROBE]:
+            threading.Event().wait()
+        return encode(self, texts)
+
+    OnnxClassifier.encode = hang_for_ever  # type: ignore[method-assign]
+
+
+def hang_publish() -> None:
+    """Nothing that is sent is ever confirmed, and nothing ever fails."""
+
+    async def hang_for_ever(self: Publisher, messages: Sequence[Message]) -> list[Any]:
+        await asyncio.Event().wait()
+        return [self, messages]
+
+    Publisher._send = hang_for_ever  # type: ignore[method-assign]
+
+
+def block_the_loop() -> None:
+    """Something waits in the event loop's thread."""
+
+    def hang_for_ever(*_: object) -> None:
+        time.sleep(3600)
+
+    Pipeline._finish = hang_for_ever  # type: ignore[method-assign,assignment]
+
+
+def no_memory() -> None:
+    """No run of the model finds any."""
+
+    def run_out() -> None:
+        raise MemoryError
+
+    after_the_probe(run_out)
 
 
 def ack_before_publish() -> None:
@@ -65,7 +114,7 @@ def ack_out_of_order() -> None:
             delivery.event.ack()
             delivery.watermark.finish(delivery.event.message.offset)
         self.finished += len(window)
-        self._add_in_flight(-len(window))
+        self._add_in_flight(-len(window), 0)
 
     # Faust itself does not commit past a gap but for one missing offset, so the first of a window is acked unseen.
     Pipeline._screen = some_are_slow  # type: ignore[method-assign]
@@ -90,6 +139,10 @@ def send_unconfirmed() -> None:
 
 FAULTS: dict[str, Callable[[], None]] = {
     "hang": hang,
+    "hang-tokeniser": hang_tokeniser,
+    "hang-publish": hang_publish,
+    "block-the-loop": block_the_loop,
+    "no-memory": no_memory,
     "ack-before-publish": ack_before_publish,
     "ack-out-of-order": ack_out_of_order,
     "send-unconfirmed": send_unconfirmed,

@@ -1,24 +1,21 @@
 """What the worker promises when things are killed, stopped and taken away: nothing missing, nothing decided twice."""
 
 import asyncio
-import os
 import random
-import signal
+import re
 from pathlib import Path
-from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from tests.audit import Audit
-from tests.integration.test_worker import comments
-from tests.topics import Topics, fresh_topics
-from tests.workers import WorkerProcess
+from tests.comments import comments
+from tests.topics import Topics
+from tests.workers import SLOWLY, WorkerProcess
 from worker.demo.broker import Broker
 
 FAULTS = Path(__file__).with_name("faulty_worker.py")
-SLOWLY: dict[str, Any] = {"cache_entries": 0, "max_window": 16, "max_in_flight": 128}
-"""No repeats from memory, and small windows: something is always in the middle of something."""
 
 
 async def test_killed_in_mid_batch_and_started_again(broker: Broker, topics: Topics, tmp_path: Path) -> None:
@@ -35,21 +32,6 @@ async def test_killed_in_mid_batch_and_started_again(broker: Broker, topics: Top
             await audit.until_complete()
             await audit.until_committed()
             assert await worker.terminate() == 0
-        audit.check()
-
-
-async def test_one_of_two_workers_killed_the_other_takes_over(broker: Broker, topics: Topics, tmp_path: Path) -> None:
-    async with Audit(broker, topics) as audit:
-        async with (
-            WorkerProcess(broker, topics, tmp_path, name="one", **SLOWLY) as one,
-            WorkerProcess(broker, topics, tmp_path, name="two", **SLOWLY) as two,
-        ):
-            await audit.produce(comments(1500))
-            await audit.until(lambda: len(audit.outcomes) > 300, "progress")
-            one.kill()
-            await audit.until_complete()
-            await audit.until_committed()
-            assert await two.terminate() == 0
         audit.check()
 
 
@@ -73,61 +55,6 @@ async def test_sigterm_under_load_finishes_what_was_begun_and_repeats_nothing(
         assert audit.repeats == 0
 
 
-async def test_rebalances_while_batches_are_in_flight(broker: Broker, topics: Topics, tmp_path: Path) -> None:
-    async with Audit(broker, topics) as audit:
-        async with WorkerProcess(broker, topics, tmp_path, name="stays", **SLOWLY) as stays:
-            await audit.produce(comments(2500))
-            for turn in range(3):
-                visitor = WorkerProcess(broker, topics, tmp_path, name=f"visitor-{turn}", **SLOWLY)
-                async with visitor:
-                    assert await visitor.terminate() == 0
-            await audit.until_complete()
-            await audit.until_committed()
-            assert await stays.terminate() == 0
-        audit.check()
-
-
-async def test_frozen_beyond_its_session_it_does_not_commit_over_its_heir(
-    broker: Broker, topics: Topics, tmp_path: Path
-) -> None:
-    async with Audit(broker, topics) as audit:
-        async with (
-            WorkerProcess(broker, topics, tmp_path, name="frozen", **SLOWLY) as frozen,
-            WorkerProcess(broker, topics, tmp_path, name="heir", **SLOWLY) as heir,
-        ):
-            await audit.produce(comments(1500))
-            await audit.until(lambda: len(audit.outcomes) > 200, "progress")
-            pid = frozen.process.pid
-            assert pid is not None
-            os.kill(pid, signal.SIGSTOP)
-            try:
-                await audit.until_complete()
-            finally:
-                os.kill(pid, signal.SIGCONT)
-            await audit.produce(comments(300, seed=2))
-            await audit.until_complete()
-            await audit.until_committed()
-            assert await frozen.terminate() == 0
-            assert await heir.terminate() == 0
-        audit.check()
-
-
-@pytest.mark.kafka_only  # the embedded one forgets everything when it goes
-@pytest.mark.parametrize("how", ["stop", "kill"])
-async def test_the_broker_goes_away_and_comes_back(own_broker: Broker, tmp_path: Path, how: str) -> None:
-    topics = await fresh_topics(own_broker)
-    async with Audit(own_broker, topics) as audit, WorkerProcess(own_broker, topics, tmp_path, **SLOWLY) as worker:
-        await audit.produce(comments(1000))
-        await audit.until(lambda: len(audit.outcomes) > 100, "progress")
-        await asyncio.to_thread(own_broker.stop if how == "stop" else own_broker.kill)
-        await asyncio.to_thread(own_broker.start)
-        await audit.produce(comments(300, seed=2))
-        await audit.until_complete()
-        await audit.until_committed()
-        assert await worker.terminate() == 0, worker.said()[-2000:]
-        audit.check()
-
-
 async def test_a_bad_deploy_of_a_producer_stops_the_worker_instead_of_draining_the_topic(
     broker: Broker, topics: Topics, tmp_path: Path
 ) -> None:
@@ -140,16 +67,51 @@ async def test_a_bad_deploy_of_a_producer_stops_the_worker_instead_of_draining_t
         assert len(audit.dead_letters) < 100
 
 
-async def test_a_model_that_hangs_ends_the_process_with_its_stacks(
+@pytest.mark.parametrize(
+    ("fault", "timeout_s", "why", "where"),
+    [
+        ("hang", 8, "records are waiting and none was finished", "hang_for_ever"),
+        ("hang-tokeniser", 8, "records are waiting and none was finished", "hang_for_ever"),
+        # What waits in the loop has no stack of its own.
+        ("hang-publish", 8, "records are waiting and none was finished", "run_until_complete"),
+        ("block-the-loop", 8, "the event loop has not turned", "hang_for_ever"),
+        ("no-memory", 100, "screening failed 8 times: out of memory", "run_out"),
+    ],
+)
+async def test_what_hangs_ends_the_process_with_its_stacks_and_a_restart_carries_on(
+    broker: Broker, topics: Topics, tmp_path: Path, *, fault: str, timeout_s: int, why: str, where: str
+) -> None:
+    async with Audit(broker, topics) as audit:
+        await audit.produce(comments(100))
+        program = (str(FAULTS), fault)
+        worker = WorkerProcess(broker, topics, tmp_path, program=program, watchdog_timeout_s=timeout_s).start()
+        assert await worker.ended() == 70
+        assert f"watchdog: {why}" in worker.said()
+        assert where in worker.said()
+        assert await audit.committed() == {}
+        assert audit.dead_letters == []
+        async with WorkerProcess(broker, topics, tmp_path, name="again") as again:
+            await audit.until_complete()
+            await audit.until_committed()
+            assert await again.terminate() == 0
+        audit.check()
+
+
+async def test_brokers_that_confirm_nothing_are_told_of_before_the_worker_ends(
     broker: Broker, topics: Topics, tmp_path: Path
 ) -> None:
     async with Audit(broker, topics) as audit:
         await audit.produce(comments(10))
-        worker = WorkerProcess(broker, topics, tmp_path, program=(str(FAULTS), "hang"), watchdog_timeout_s=8).start()
-        assert await worker.ended() == 70
-        assert "watchdog: records are waiting and none was finished" in worker.said()
-        assert "hang_for_ever" in worker.said()
-        assert await audit.committed() == {}
+        worker = WorkerProcess(broker, topics, tmp_path, program=(str(FAULTS), "hang-publish"), publish_timeout_s=20)
+        await worker.start().alive()
+        await asyncio.to_thread(worker.until_said, "screener_paused 1.0")
+        with pytest.raises(HTTPError) as not_ready:
+            worker._get("/readyz")
+        with not_ready.value as answer:
+            assert b"the brokers have confirmed nothing for" in answer.read()
+        assert await worker.ended() == 1
+        assert re.search(r"comment-screener: \d+ records not confirmed within 20 s: no answer", worker.said())
+        assert (await audit.committed(), audit.dead_letters) == ({}, [])
 
 
 @pytest.mark.kafka_only  # transactions
@@ -169,25 +131,6 @@ async def test_a_lag_of_markers_alone_is_no_stall(broker: Broker, topics: Topics
         with pytest.raises(TimeoutError):
             await asyncio.to_thread(worker.process.wait, 25.0)
         assert await worker.terminate() == 0
-
-
-@pytest.mark.kafka_only  # the embedded one takes a static member that comes back for a stranger
-async def test_under_static_membership_a_quick_restart_moves_no_partition(
-    broker: Broker, topics: Topics, tmp_path: Path
-) -> None:
-    one = WorkerProcess(broker, topics, tmp_path, name="one", group_instance_id="one", session_timeout_s=20)
-    two = WorkerProcess(broker, topics, tmp_path, name="two", group_instance_id="two", session_timeout_s=20)
-    async with Audit(broker, topics) as audit, one, two:
-        await audit.produce(comments(200))
-        await audit.until_complete()
-        before = two.said().count('"event": "assigned"')
-        one.kill()
-        await one.start().ready()
-        await audit.produce(comments(200, seed=2))
-        await audit.until_complete()
-        await audit.until_committed()
-        assert two.said().count('"event": "assigned"') == before
-        audit.check()
 
 
 @pytest.mark.mutation

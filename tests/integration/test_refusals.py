@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.audit import Audit
-from tests.integration.test_worker import comments
+from tests.comments import comments
 from tests.topics import Topics, fresh_topics
 from tests.workers import WorkerProcess
 from worker.demo.broker import Broker, Kind, free_port, start_broker

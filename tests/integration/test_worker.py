@@ -6,28 +6,14 @@ import sys
 from pathlib import Path
 
 from tests.audit import Audit, Input
+from tests.comments import comments, is_comment
 from tests.topics import Topics
 from tests.workers import WorkerProcess
-from worker.codec import decode_comment
 from worker.demo.broker import Broker
 from worker.demo.comments import demo_records, malformed_values
-from worker.errors import InvalidRecord, Reason
+from worker.errors import Reason
 
 HEADERS = [("trace", b"\x00\xff"), ("trace", b"twice")]
-
-
-def comments(count: int, seed: int = 1) -> list[Input]:
-    """Valid ones."""
-    deck: list[Input] = [(key, value) for key, value in demo_records(seed, count * 2) if is_comment(value)]
-    return deck[:count]
-
-
-def is_comment(value: bytes) -> bool:
-    try:
-        decode_comment(value)
-    except InvalidRecord:
-        return False
-    return True
 
 
 async def test_every_record_is_accounted_for_and_decided_as_screen_decides_it(
@@ -78,7 +64,7 @@ async def test_exactly_the_poison_becomes_dead_letters_byte_for_byte(
 
     async with Audit(broker, topics) as audit, WorkerProcess(broker, topics, tmp_path) as worker:
         await audit.produce(records, headers=HEADERS)
-        await audit.until_complete()
+        await audit.until_rest()
         assert await worker.terminate() == 0
         audit.check()
 

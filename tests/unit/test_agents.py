@@ -24,8 +24,8 @@ from tests.fakes import (
     detect,
 )
 from worker.agents import KafkaMessage, Pipeline, Sink, Topics
-from worker.dead_letters import Limit
-from worker.errors import DeadLetterLimit, FatalError, ScreenerError
+from worker.dead_letters import WORKER_VERSION, Limit
+from worker.errors import DeadLetterLimit, FatalError, OutOfMemory, ScreenerError
 from worker.metrics import Metrics
 from worker.policy_file import read_policy
 from worker.publisher import Message
@@ -35,6 +35,7 @@ DECISIONS, DEAD_LETTERS = "decisions", "dead-letters"
 POLICY = read_policy(b"{id: test, version: 1, labels: {insult: {all: {hold: 0.5}}}}", "test.yaml")
 NO_LIMIT = Limit(in_a_row=10**6, ratio=1.0, window=10**6)
 FOREVER_S = 3600.0
+NOW = 1_795_000_000.0
 
 
 class Bench:
@@ -50,6 +51,8 @@ class Bench:
         max_window: int = 4,
         batch_wait_s: float = 0.0,
         max_in_flight: int = 1000,
+        max_in_flight_bytes: int = 10**9,
+        shed_lag_s: float | None = None,
     ) -> None:
         self.classifier = classifier or FakeClassifier()
         self.consumer = consumer or FakeConsumer()
@@ -73,8 +76,11 @@ class Bench:
             max_window=max_window,
             batch_wait_s=batch_wait_s,
             max_in_flight=max_in_flight,
+            max_in_flight_bytes=max_in_flight_bytes,
+            shed_lag_s=shed_lag_s,
             worker="worker-1",
             retry_pause_s=0.0,
+            now=lambda: NOW,
         )
 
     @contextlib.asynccontextmanager
@@ -129,7 +135,7 @@ def values(*texts: str) -> list[bytes]:
 def source(message: Message) -> tuple[int, int]:
     """Partition and offset of the record that an outcome is of."""
     if message.topic == DECISIONS:
-        written = json.loads(message.value)["source"]
+        written = json.loads(message.value or b"")["source"]
         return written["partition"], written["offset"]
     headers = dict(message.headers)
     return tuple(int(headers[f"screener-original-{name}"] or b"") for name in ("partition", "offset"))  # type: ignore[return-value]  # two of them
@@ -171,7 +177,7 @@ async def test_a_decision_is_written_under_the_comments_id() -> None:
 
     (message,) = publisher.published
     assert (message.topic, message.key, message.headers, message.timestamp_ms) == (DECISIONS, b"c-7", (), None)
-    decision = json.loads(message.value)
+    decision = json.loads(message.value or b"")
     assert (decision["comment_id"], decision["action"]) == ("c-7", "hold")
     assert decision["source"] == {"topic": "comments", "partition": 0, "offset": 5}
 
@@ -206,6 +212,7 @@ async def test_a_dead_letter_keeps_key_value_timestamp_and_headers() -> None:
         ("screener-worker", b"worker-1"),
         ("screener-model", b"fake/1/" + b"f" * 64),
         ("screener-policy", f"test/1/{POLICY.version.sha256}".encode()),
+        ("screener-worker-version", WORKER_VERSION.encode()),
     ]
 
 
@@ -234,6 +241,21 @@ async def test_nothing_is_acked_before_it_is_confirmed() -> None:
         await bench.until_settled(2)
 
     assert bench.sample("screener_comments_total", action="allow") == 2
+
+
+async def test_nor_is_a_dead_letter() -> None:
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher)
+    async with bench.running():
+        await bench.admit(b"no json")
+        await publisher.until(lambda: bool(publisher.attempts))
+        assert bench.consumer.acked == {}
+        assert bench.sample("screener_dead_letters_total", reason="invalid_json") == 0
+        publisher.open.set()
+        await bench.until_settled(1)
+
+    assert bench.consumer.acked == {0: [0]}
 
 
 class FirstCallIsSlow(RecordingPublisher):
@@ -295,7 +317,7 @@ async def test_the_time_from_a_comments_timestamp_is_measured() -> None:
         await bench.until_settled(1)
 
     assert bench.sample("screener_end_to_end_seconds_count") == 1
-    assert (bench.sample("screener_end_to_end_seconds_sum") or 0) > 1e8
+    assert bench.sample("screener_end_to_end_seconds_sum") == NOW - 1_000_000_000.0
 
 
 async def test_the_oldest_unfinished_record_is_known_by_its_timestamp() -> None:
@@ -341,24 +363,100 @@ async def test_so_does_a_broken_model() -> None:
 
 
 async def test_out_of_memory_is_tried_again() -> None:
-    bench = Bench(classifier=FakeClassifier(transient=4))
+    bench = Bench(classifier=FakeClassifier(transient=7))
     async with bench.running():
         await bench.admit(comment_value())
         await bench.until_settled(1)
 
     assert bench.consumer.acked == {0: [0]}
-    assert len(bench.classifier.batches) == 5
+    assert len(bench.classifier.batches) == 8
+    assert bench.pipeline.failing_s == 0.0
+
+
+async def test_and_known_for_how_long() -> None:
+    classifier = FakeClassifier(transient=1)
+    bench = Bench(classifier=classifier)
+    failing_s: list[float] = []
+
+    class Asking(RecordingPublisher):
+        """Stands behind the screening, where it no longer fails."""
+
+        async def publish(self, messages: Sequence[Message]) -> list[int]:
+            failing_s.append(bench.pipeline.failing_s)
+            return await super().publish(messages)
+
+    bench.pipeline._publisher = Asking()
+    pause_s = iter([0.0])
+
+    def note_and_end() -> float:
+        failing_s.append(bench.pipeline.failing_s)
+        return next(pause_s)
+
+    bench.pipeline._backoff._jitter = note_and_end
+    async with bench.running():
+        await bench.admit(comment_value())
+        await bench.until_settled(1)
+
+    assert failing_s[0] > 0.0
+    assert failing_s[1:] == [0.0]
 
 
 async def test_but_not_for_ever() -> None:
     publisher = RecordingPublisher()
-    bench = Bench(publisher, classifier=FakeClassifier(transient=5))
+    bench = Bench(publisher, classifier=FakeClassifier(transient=8))
     await bench.admit(comment_value())
 
-    with pytest.raises(FatalError, match="screening failed 5 times"):
+    with pytest.raises(OutOfMemory, match=r"^screening failed 8 times: out of memory, for once$"):
         await run_to_its_end(bench)
 
-    assert (publisher.attempts, bench.consumer.acked, len(bench.classifier.batches)) == ([], {}, 5)
+    assert (publisher.attempts, bench.consumer.acked, len(bench.classifier.batches)) == ([], {}, 8)
+
+
+async def test_a_window_too_large_for_memory_is_screened_in_parts() -> None:
+    bench = Bench(classifier=FakeClassifier(fits=1))
+    async with bench.running():
+        await bench.admit(*values("a", "b", "c", "d"))
+        await bench.until_settled(4)
+
+    assert bench.consumer.acked == {0: [0, 1, 2, 3]}
+    assert bench.pipeline.failing_s == 0.0
+
+
+async def test_a_model_that_fails_for_every_text_but_the_probe_drains_nothing_into_dead_letters() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(
+        publisher, classifier=FakeClassifier(poison=("a text",)), limit=Limit(in_a_row=3, ratio=1.0, window=100)
+    )
+    await bench.admit(*values(*(f"a text {number}" for number in range(4))))
+
+    with pytest.raises(DeadLetterLimit, match="3 dead letters in a row"):
+        await run_to_its_end(bench)
+
+    assert (publisher.attempts, bench.consumer.acked) == ([], {})
+
+
+async def test_progress_is_seen_while_a_window_is_being_halved_and_when_one_is_finished() -> None:
+    bench = Bench(max_window=8)
+    async with bench.running():
+        bench.classifier.open.clear()
+        await bench.admit(*values(*(f"{POISON} {number}" for number in range(8))))
+        await bench.until_called(score=1)
+        assert bench.pipeline.progress == 0
+        bench.classifier.open.set()
+        await bench.until_settled(8)
+
+    # 15 runs of texts, for each that fails alone a probe and one more, 8 records.
+    assert bench.pipeline.progress == 15 + 8 + 8 + 8
+
+
+async def test_a_model_that_only_runs_out_of_memory_makes_no_progress() -> None:
+    bench = Bench(classifier=FakeClassifier(fits=0))
+    await bench.admit(comment_value())
+
+    with pytest.raises(OutOfMemory):
+        await run_to_its_end(bench)
+
+    assert bench.pipeline.progress == 0
 
 
 async def test_too_many_dead_letters_stop_it_before_any_of_that_window_is_written() -> None:
@@ -403,7 +501,7 @@ def on(topic: str) -> Callable[[Message], bool]:
 
 async def test_a_decision_that_is_too_large_becomes_a_dead_letter() -> None:
     publisher = RecordingPublisher(
-        too_large=lambda message: message.topic == DECISIONS and b'"comment_id":"c1"' in message.value
+        too_large=lambda message: message.topic == DECISIONS and b'"comment_id":"c1"' in (message.value or b"")
     )
     bench = Bench(publisher)
     async with bench.running():
@@ -553,6 +651,7 @@ async def test_an_event_that_waited_through_a_whole_rebalance_is_let_go() -> Non
         bench.pipeline.resume()
         publisher.open.set()
         await waiting
+        assert (0, 1) in bench.consumer.released
         await bench.admit(*values("a", "b"))
         await bench.until_settled(4)
 
@@ -655,6 +754,64 @@ async def test_no_more_is_taken_in_than_may_be_in_flight() -> None:
     assert bench.consumer.acked == {0: [0, 1, 2, 3]}
 
 
+async def test_nor_more_bytes_but_for_the_last_record() -> None:
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    value = comment_value("hello " * 20)
+    bench = Bench(publisher, max_in_flight_bytes=2 * len(value) + 1)
+    async with bench.running():
+        await bench.admit(value, value, value)
+        fourth = asyncio.create_task(bench.admit(value, start=3))
+        await publisher.until(lambda: bool(publisher.attempts))
+        assert not fourth.done()
+        publisher.open.set()
+        async with asyncio.timeout(10):
+            await fourth
+        await bench.until_settled(4)
+
+    assert bench.consumer.acked == {0: [0, 1, 2, 3]}
+    assert (bench.pipeline.in_flight, bench.pipeline._in_flight_bytes) == (0, 0)
+
+
+async def test_a_record_larger_than_all_that_may_be_in_flight_goes_through_alone() -> None:
+    bench = Bench(max_in_flight_bytes=10)
+    async with bench.running(), asyncio.timeout(10):
+        await bench.admit(*values("a", "b", "c"))
+        await bench.until_settled(3)
+
+    assert bench.consumer.acked == {0: [0, 1, 2]}
+
+
+async def test_what_is_let_go_is_no_longer_in_flight() -> None:
+    bench = Bench(max_in_flight_bytes=1000)
+    await bench.admit(*values("a", "b"), None)
+    bench.pipeline.pause()
+
+    assert (bench.pipeline.in_flight, bench.pipeline._in_flight_bytes) == (0, 0)
+
+
+async def test_what_waits_for_a_slower_record_before_it_is_still_in_flight() -> None:
+    """Else one record that takes its time would let everything behind it pile up."""
+    publisher = FirstCallIsSlow()
+    bench = Bench(publisher, max_window=1, max_in_flight=3)
+    async with bench.running():
+        await bench.admit(*values("a"))
+        await publisher.until(lambda: len(publisher.attempts) == 1)
+        await bench.admit(*values("b", "c"), start=1)
+        await publisher.until(lambda: len(publisher.published) == 2)
+        fourth = asyncio.create_task(bench.admit(*values("d"), start=3))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not fourth.done()
+        assert bench.pipeline.in_flight == 3
+        publisher.let_go.set()
+        async with asyncio.timeout(10):
+            await fourth
+        await bench.until_settled(4)
+
+    assert bench.consumer.acked == {0: [0, 1, 2, 3]}
+
+
 async def test_a_pause_frees_who_waits_to_be_taken_in() -> None:
     publisher = RecordingPublisher()
     publisher.open.clear()
@@ -670,6 +827,63 @@ async def test_a_pause_frees_who_waits_to_be_taken_in() -> None:
         await bench.until_settled(2)
 
     assert (bench.consumer.acked, bench.consumer.released) == ({0: [0]}, [(0, 1)])
+
+
+# ---- overload
+
+
+async def admit_aged(bench: Bench, *ages_s: float | None, value: bytes | None = None) -> None:
+    for offset, age_s in enumerate(ages_s):
+        message = FakeMessage(
+            "comments",
+            0,
+            offset,
+            comment_value(f"text {offset}", f"c{offset}") if value is None else value,
+            timestamp=None if age_s is None else NOW - age_s,
+        )
+        await bench.pipeline.admit(FakeEvent(message, bench.consumer))
+
+
+async def test_what_has_waited_too_long_is_held_unscored_and_nothing_is_dropped() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher, shed_lag_s=60.0)
+    await admit_aged(bench, 300.0, 61.0, 60.0, 1.0, None)
+    async with bench.running():
+        await bench.until_settled(5)
+
+    decisions = {d["comment_id"]: (d["action"], d["degraded"]) for d in map(json.loads, written(publisher))}
+    held, screened = ("hold", True), ("allow", False)
+    assert decisions == {"c0": held, "c1": held, "c2": screened, "c3": screened, "c4": screened}
+    assert sorted(bench.classifier.scored) == ["text 2", "text 3", "text 4"]
+    assert bench.consumer.acked == {0: [0, 1, 2, 3, 4]}
+    assert bench.sample("screener_shed_total") == 2
+    assert bench.sample("screener_comments_total", action="hold") == 2
+
+
+async def test_nothing_is_unless_it_is_asked_for() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher)
+    await admit_aged(bench, 10**6)
+    async with bench.running():
+        await bench.until_settled(1)
+
+    assert [json.loads(value)["degraded"] for value in written(publisher)] == [False]
+    assert bench.sample("screener_shed_total") == 0
+
+
+async def test_a_wrong_record_is_a_dead_letter_however_late() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher, shed_lag_s=60.0)
+    await admit_aged(bench, 300.0, value=b"no json")
+    async with bench.running():
+        await bench.until_settled(1)
+
+    assert len(publisher.on(DEAD_LETTERS)) == 1
+    assert bench.sample("screener_shed_total") == 0
+
+
+def written(publisher: RecordingPublisher) -> list[bytes]:
+    return [message.value or b"" for message in publisher.on(DECISIONS)]
 
 
 # ---- any interleaving
@@ -738,6 +952,7 @@ async def test_whatever_the_interleaving_nothing_is_lost_and_no_ack_comes_early(
         max_window=rng.randint(1, 9),
         batch_wait_s=rng.choice([0.0, 0.001]),
         max_in_flight=rng.randint(1, 40),
+        max_in_flight_bytes=rng.choice([100, 1000, 10**6]),
     )
     async with bench.running():
         for rebalances_left in reversed(range(rng.randint(1, 4))):
@@ -748,9 +963,11 @@ async def test_whatever_the_interleaving_nothing_is_lost_and_no_ack_comes_early(
                     await asyncio.sleep(0)
                 log.generation = (log.generation or 0) + 1
                 bench.pipeline.resume()
-        await log.until(lambda: log.done)
+        # And until those are let go, too, that a rebalance overtook.
+        await log.until(lambda: log.done and bench.pipeline.in_flight == 0)
 
-    outcomes: dict[tuple[int, int], set[tuple[str, bytes]]] = {}
+    assert bench.pipeline._in_flight_bytes == 0
+    outcomes: dict[tuple[int, int], set[tuple[str, bytes | None]]] = {}
     for message in publisher.published:
         outcomes.setdefault(source(message), set()).add((message.topic, message.value))
     expected = {(p, o) for p, records in partitions.items() for o, value in records.items() if value is not None}

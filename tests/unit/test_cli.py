@@ -1,6 +1,9 @@
 """The commands that are no more than a few lines: exit codes, and one line for whoever called."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -93,6 +96,41 @@ def test_without_a_broker_it_does_not_start(command: list[str]) -> None:
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "comment-screener: SCREENER_KAFKA_BOOTSTRAP_SERVERS: Field required\n"
+
+
+ENDS = """
+import sys
+from worker import app, cli
+from worker.errors import FatalError, OutOfMemory
+async def end(self):
+    raise {error}
+app.Worker.run = end
+cli.app(["run"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        ("FatalError('it cannot go on')", 1, "comment-screener: it cannot go on"),
+        ("OutOfMemory('screening failed')", 70, "watchdog: screening failed"),
+        ("MemoryError()", 70, "watchdog: out of memory"),
+        ("ValueError('what somebody wrote')", 1, "comment-screener: ValueError"),
+    ],
+)
+def test_however_a_worker_ends_it_says_why_and_quotes_nobody(error: str, code: int, line: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS.format(error=error)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"SCREENER_KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"},
+        timeout=120,
+    )
+
+    assert (ended.returncode, ended.stderr.splitlines()[0]) == (code, line)
+    assert "somebody" not in ended.stderr
+    assert ("in end" in ended.stderr) == (not error.startswith("FatalError"))
 
 
 def test_topics_on_a_broker_that_does_not_answer(environment: pytest.MonkeyPatch) -> None:

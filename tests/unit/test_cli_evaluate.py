@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -320,7 +321,7 @@ def test_bad_rows_can_be_left_out(tmp_path: Path) -> None:
     found = figures_of(file, "--skip-bad")
 
     assert found["rows"] == {"read": 4, "scored": 2, "without_label": 0, "bad": 2}
-    assert evaluate(file, "--skip-bad").stderr.splitlines() == [
+    assert re.sub(r": raised at fakes\.py:\d+", "", evaluate(file, "--skip-bad").stderr).splitlines() == [
         f"{file}: line 2: not JSON in UTF-8",
         f"{file}: 1 of 4 rows are bad and left out",
         f"{file}: line 3: the model cannot score this text",

@@ -48,7 +48,7 @@ def test_who_only_wants_scores_loads_no_detector(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_text_that_cannot_be_scored_says_nothing_of_itself() -> None:
-    with pytest.raises(FatalError, match=r"^the model cannot score this text$"):
+    with pytest.raises(FatalError, match=r"^the model cannot score this text: raised at fakes\.py:\d+$"):
         cli_scoring.score_text(POISON, None)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.strategies import dead_letters as drawn_letters
-from worker.dead_letters import Headers, Limit, headers
+from worker.dead_letters import Headers, Limit, headers, split
 from worker.errors import DeadLetterLimit, Reason, Stage
 from worker.records import DeadLetter, Model, PolicyVersion, Source
 
@@ -24,6 +24,7 @@ def letter(**changes: Any) -> DeadLetter:
         "error_message": "the model cannot score this text",
         "attempts": 1,
         "worker": "worker-1",
+        "worker_version": "0.2.0",
         "model": Model("default", "0.1.0", "a" * 64),
         "policy": PolicyVersion("strict", "3", "b" * 64),
         "source": Source("comments", 2, 41),
@@ -49,6 +50,7 @@ def test_the_headers() -> None:
         ("screener-worker", b"worker-1"),
         ("screener-model", b"default/0.1.0/" + b"a" * 64),
         ("screener-policy", b"strict/3/" + b"b" * 64),
+        ("screener-worker-version", b"0.2.0"),
     ]
 
 
@@ -62,7 +64,7 @@ def test_the_records_own_headers_stand_first_repeated_names_and_all() -> None:
     own: Headers = [("b", b"\xff"), ("a", None), ("b", b""), ("screener-stage", b"from an earlier life")]
 
     assert headers(letter(headers=own))[:4] == own
-    assert len(headers(letter(headers=own))) == 4 + 12
+    assert len(headers(letter(headers=own))) == 4 + 13
 
 
 @settings(max_examples=60, deadline=None)
@@ -163,3 +165,50 @@ def test_a_limit_message_is_one_line() -> None:
         Limit(in_a_row=1, ratio=1.0, window=1).note([BAD])
 
     assert not re.search(r"\n", str(stopped.value))
+
+
+# ---- read back
+
+
+@settings(max_examples=100, deadline=None)
+@given(drawn_letters())
+def test_a_letter_is_split_into_what_it_was_made_of(drawn: DeadLetter) -> None:
+    parts = split(headers(drawn))
+
+    assert parts is not None
+    own, ours = parts
+    assert own == drawn.headers
+    assert (ours["stage"], ours["reason"], ours["worker"]) == (drawn.stage, drawn.reason, drawn.worker)
+    assert (ours["error-message"], ours["worker-version"]) == (drawn.error_message, drawn.worker_version)
+
+
+def test_a_letter_that_is_older_than_the_workers_version() -> None:
+    older = headers(letter(headers=[("a", b"1")]))[:-1]
+    parts = split(older)
+
+    assert parts is not None
+    assert parts[0] == [("a", b"1")]
+    assert "worker-version" not in parts[1]
+    assert parts[1]["policy"].startswith("strict/3/")
+
+
+def test_a_letter_that_was_a_comment_itself_keeps_all_that_looks_like_ours() -> None:
+    copied = headers(letter(reason=Reason.INVALID_ID))
+    parts = split(headers(letter(headers=copied)))
+
+    assert parts is not None
+    assert parts[0] == copied
+    assert parts[1]["reason"] == "unclassifiable"
+
+
+def test_what_was_added_behind_ours_on_the_way_belongs_to_neither() -> None:
+    parts = split([*headers(letter(headers=[("a", None)])), ("traceparent", b"00-1-2-01")])
+
+    assert parts is not None
+    assert parts[0] == [("a", None)]
+    assert "traceparent" not in parts[1]
+
+
+@pytest.mark.parametrize("found", [[], [("a", b"1")], headers(letter())[:11], headers(letter())[1:]])
+def test_what_is_no_dead_letter(found: Headers) -> None:
+    assert split(found) is None

@@ -29,6 +29,9 @@ PURE = (
     "screening",
     "scores",
     "dead_letters",
+    "redrive",
+    "backoff",
+    "shedding",
 )
 HEAVY = (
     "faust",
@@ -47,10 +50,12 @@ HEAVY = (
 # Each module may import from the lines above its own, and from nowhere else in the package.
 ORDER = (
     {"errors"},
-    {"records", "words"},
+    {"files", "records", "words"},
     {"obfuscation"},
     {
+        "backoff",
         "batching",
+        "buffer",
         "classifier",
         "codec",
         "dead_letters",
@@ -63,9 +68,20 @@ ORDER = (
         "watchdog",
         "watermark",
     },
-    {"evaluation", "labelled", "metrics", "policy", "scores", "settings"},
-    {"connection", "evaluation_report", "lag", "langid", "onnx", "policy_file", "publisher", "topics", "torch"},
-    {"evaluation_picture", "screening"},
+    {"evaluation", "labelled", "metrics", "policy", "redrive", "scores", "settings"},
+    {
+        "connection",
+        "evaluation_report",
+        "lag",
+        "langid",
+        "onnx",
+        "policy_file",
+        "publisher",
+        "shedding",
+        "topics",
+        "torch",
+    },
+    {"access", "dead_letters_topic", "evaluation_picture", "screening"},
     {"agents"},
     {"app"},
 )

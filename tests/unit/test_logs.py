@@ -27,9 +27,9 @@ except ZeroDivisionError:
 """
 
 
-def logged(level: str) -> list[dict[str, Any]]:
+def logged(level: str, program: str = PROGRAM) -> list[dict[str, Any]]:
     """What a program logs in a process of its own, because logging is global."""
-    ended = subprocess.run([sys.executable, "-c", PROGRAM, level], capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, "-c", program, level], capture_output=True, text=True, check=True)
     assert ended.stdout == ""
     return [json.loads(line) for line in ended.stderr.splitlines()]
 
@@ -42,6 +42,51 @@ def test_one_json_object_a_line() -> None:
     assert (second["event"], second["level"], second["logger"]) == ("gone: broker", "warning", "aiokafka.consumer")
     assert third["event"] == "failed"
     assert "ZeroDivisionError" in third["exception"]
+
+
+QUOTING = """
+import asyncio, gc, logging
+import structlog
+from aiokafka.errors import KafkaConnectionError
+from worker.logs import configure_logs
+
+configure_logs("debug")
+library = logging.getLogger("faust.agents")
+logging.getLogger("aiokafka.conn").debug("Request: %s", "the text")
+logging.getLogger("never.heard.of").debug("the text")
+try:
+    try:
+        raise ValueError("the text")
+    except ValueError:
+        raise RuntimeError("the text again")
+except RuntimeError as error:
+    library.exception("Crashed reason=%r", error)
+    structlog.get_logger("worker").exception("failed")
+library.error("cannot connect: %s", KafkaConnectionError("port 9092"))
+
+async def forget():
+    async def fail():
+        raise ValueError("the text")
+    task = asyncio.create_task(fail())
+    await asyncio.wait({task})
+
+asyncio.run(forget())
+gc.collect()
+"""
+
+
+def test_errors_are_told_by_class_and_place_and_nothing_that_they_quote() -> None:
+    crashed, failed, kafka, forgotten = logged("", QUOTING)
+
+    assert crashed["event"] == "Crashed reason='RuntimeError'"
+    for line in (crashed, failed):
+        assert line["exception"].startswith("ValueError, raised at (innermost last):\n")
+        assert "RuntimeError, raised at (innermost last):\n" in line["exception"]
+        assert 'File "<string>", line 15' in line["exception"]
+    assert kafka["event"] == "cannot connect: KafkaConnectionError: port 9092"
+    assert forgotten["event"] == "Task exception was never retrieved"
+    assert "ValueError" in forgotten["exception"]
+    assert "the text" not in json.dumps([crashed, failed, kafka, forgotten])
 
 
 @pytest.mark.parametrize(

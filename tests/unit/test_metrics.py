@@ -26,6 +26,7 @@ _UNITLESS = {"screener_in_flight", "screener_assigned_partitions", "screener_bat
     "screener_score_cache_entries",
     "screener_watermark_offset",
     "screener_lag_messages",
+    "screener_paused",
 }
 OURS = Path(__file__).parents[2] / "worker"
 
@@ -109,6 +110,7 @@ def test_what_screening_reports() -> None:
     metrics.batch(size=3, tokens=20, padding=4)
     metrics.cache(hits=2, misses=5, entries=7)
     metrics.bisected()
+    metrics.out_of_memory()
     sample = registry.get_sample_value
 
     assert sample("screener_stage_seconds_sum", {"stage": "infer"}) == 0.25
@@ -119,6 +121,7 @@ def test_what_screening_reports() -> None:
     assert sample("screener_score_cache_lookups_total", {"result": "miss"}) == 5
     assert sample("screener_score_cache_entries") == 7
     assert sample("screener_bisections_total") == 1
+    assert sample("screener_out_of_memory_total") == 1
 
 
 def test_what_is_in_force() -> None:

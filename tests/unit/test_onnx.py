@@ -324,6 +324,33 @@ def test_a_model_that_is_broken(tmp_path: Path, content: bytes) -> None:
     assert f"{folder}/model.onnx does not load: " in refusal(folder)
 
 
+def test_a_panic_in_the_tokenizer_is_an_error_like_any_other(tmp_path: Path) -> None:
+    """It is no Exception, so it would end the process again and again instead of this one text."""
+    # As PyO3 makes it: importable from nowhere.
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+
+    def panics(*_: object, **__: object) -> None:
+        raise panic("index out of bounds")
+
+    classifier = OnnxClassifier(write_model(tmp_path / "model"))
+    classifier._tokenizer = panics
+
+    with pytest.raises(RuntimeError, match=r"^the tokenizer panicked$"):
+        classifier.encode(["hello"])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_is_no_panic_stays_what_it_is(tmp_path: Path, error: type[BaseException]) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    classifier = OnnxClassifier(write_model(tmp_path / "model"))
+    classifier._tokenizer = fails
+
+    with pytest.raises(error):
+        classifier.encode(["hello"])
+
+
 def test_a_model_that_wants_more_than_text(tmp_path: Path) -> None:
     folder = write_model(tmp_path, inputs=("input_ids", "attention_mask", "pixels", "age"))
 

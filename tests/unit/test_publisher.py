@@ -85,6 +85,7 @@ class Bench:
             timeout_s=timeout_s,
             retried=self.retried.append,
             create_producer=self.producer.create,
+            jitter=lambda: 1.0,
         )
 
     async def publish(self, *messages: Message) -> list[int]:
@@ -98,17 +99,25 @@ def failing(error: KafkaError, keys: Sequence[bytes] = (b"b",), times: int = 10*
 
 async def test_everything_is_sent_as_it_is_in_order() -> None:
     bench = Bench()
-    letter = Message("dead-letters", None, b"\xff", [("h", b"\x00"), ("h", None)], 1_795_000_000_123)
+    letter = Message("dead-letters", None, b"\xff", [("h", b"\x00"), ("h", None)], 1_795_000_000_123, 3)
 
     assert await bench.publish(A, letter) == []
     assert bench.producer.sent == [
-        {"topic": "decisions", "key": b"a", "value": b"a value", "headers": (), "timestamp_ms": None},
+        {
+            "topic": "decisions",
+            "key": b"a",
+            "value": b"a value",
+            "headers": (),
+            "timestamp_ms": None,
+            "partition": None,
+        },
         {
             "topic": "dead-letters",
             "key": None,
             "value": b"\xff",
             "headers": [("h", b"\x00"), ("h", None)],
             "timestamp_ms": 1_795_000_000_123,
+            "partition": 3,
         },
     ]
 
@@ -121,9 +130,11 @@ async def test_it_returns_only_when_all_are_confirmed() -> None:
         await asyncio.sleep(0)
     assert bench.producer.keys == [b"a", b"b"]
     assert not publishing.done()
+    assert bench.publisher.waiting_s > 0.0
 
     bench.producer.open.set()
     assert await publishing == []
+    assert bench.publisher.waiting_s == 0.0
 
 
 async def test_nothing_to_publish() -> None:
@@ -148,6 +159,28 @@ async def test_what_is_not_confirmed_in_time_is_fatal(where: str) -> None:
 
     with pytest.raises(FatalError, match=r"^1 records not confirmed within 0.05 s: NotEnoughReplicasError$"):
         await bench.publish(A, B)
+
+
+async def test_a_broker_that_takes_it_and_never_answers_is_fatal_in_time_too() -> None:
+    bench = Bench(timeout_s=0.05)
+    bench.producer.open.clear()
+
+    with pytest.raises(FatalError, match=r"^2 records not confirmed within 0.05 s: no answer$"):
+        await bench.publish(A, B)
+
+
+async def test_it_is_known_for_how_long_it_has_been_failing_and_when_it_no_longer_does() -> None:
+    bench = Bench()
+    bench.producer.at_confirmation = failing(NotEnoughReplicasError(), times=1)
+    failing_s: list[float] = []
+    bench.publisher._retried = lambda _: failing_s.append(bench.publisher.failing_s)
+    assert bench.publisher.failing_s == 0.0
+
+    await bench.publish(A, B)
+
+    assert len(failing_s) == 1
+    assert failing_s[0] > 0.0
+    assert bench.publisher.failing_s == 0.0
 
 
 async def test_it_tries_until_then() -> None:

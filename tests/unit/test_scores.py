@@ -66,6 +66,12 @@ def test_a_key_is_a_digest_that_depends_on_the_model() -> None:
     assert key != ScoreCache(1, "cd" * 32).key("a secret")
 
 
+def test_texts_that_begin_alike_have_keys_of_their_own() -> None:
+    beginning = "harmless " * 1000
+
+    assert cache(1).key(beginning + "a") != cache(1).key(beginning + "b")
+
+
 def test_threads_do_not_break_the_bound() -> None:
     made = cache(50)
 

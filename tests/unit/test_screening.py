@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ class RecordingObserver:
         self.batches: list[tuple[int, int, int]] = []
         self.lookups: list[tuple[int, int, int]] = []
         self.bisections = 0
+        self.memory_failures = 0
 
     def stage(self, name: str, seconds: float) -> None:
         assert seconds >= 0
@@ -55,6 +57,9 @@ class RecordingObserver:
 
     def bisected(self) -> None:
         self.bisections += 1
+
+    def out_of_memory(self) -> None:
+        self.memory_failures += 1
 
 
 def make(
@@ -232,16 +237,67 @@ def test_poison_costs_itself_and_nobody_else_anything(fail_in: str, at: int) -> 
     outcomes = screen(make(classifier, observer), *texts)
 
     assert actions(outcomes) == ["unclassifiable" if number == at else "allow" for number in range(7)]
-    assert outcomes[at] == Rejection(
-        Stage.CLASSIFY, Reason.UNCLASSIFIABLE, "ValueError", "the model cannot score this text"
+    refused = outcomes[at]
+    assert isinstance(refused, Rejection)
+    assert (refused.stage, refused.reason, refused.error_class) == (
+        Stage.CLASSIFY,
+        Reason.UNCLASSIFIABLE,
+        "ValueError",
     )
+    assert re.fullmatch(r"the model cannot score this text: raised at fakes\.py:\d+", refused.message)
     assert 3 <= observer.bisections <= 4
+
+
+@pytest.mark.parametrize("window", [["hello"], ["hello", "stupid", "hi"]])
+def test_what_failed_once_is_no_fault_of_the_text(window: list[str]) -> None:
+    class FailsOnce(FakeClassifier):
+        def score(self, pieces: Sequence[Piece]) -> list[Found]:
+            found = super().score(pieces)
+            if "hello" in self.batches[-1] and sum("hello" in batch for batch in self.batches) <= failures:
+                raise RuntimeError
+            return found
+
+    # As often as the text is tried while the window is halved.
+    failures = 1 if len(window) == 1 else 2
+
+    assert not any(isinstance(outcome, Rejection) for outcome in screen(make(FailsOnce()), *window))
 
 
 def test_several_poisoned_texts_are_all_found() -> None:
     outcomes = screen(make(), *(f"{POISON} {number}" if number % 3 == 0 else f"text {number}" for number in range(10)))
 
     assert [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Rejection)] == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize("fail_in", ["encode", "score"])
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_however_many_are_poisoned_the_cost_has_a_bound(fail_in: str, every: int) -> None:
+    classifier, observer = FakeClassifier(fail_in=fail_in), RecordingObserver()
+    size = 256
+    texts = [f"{POISON} {number}" if number % every == 0 else f"text {number}" for number in range(size)]
+
+    outcomes = screen(make(classifier, observer, max_batch_tokens=10**6), *texts)
+
+    assert actions(outcomes).count("unclassifiable") == -(-size // every)
+    assert observer.bisections < 2 * size
+    assert len(classifier.encoded) < 4 * size
+    assert sum(map(len, classifier.encoded)) <= size * (8 + 2) + size
+
+
+def test_while_it_halves_it_shows_that_the_model_still_answers() -> None:
+    """So that whoever watches does not take a window that takes its time for one that hangs."""
+    seen: list[int] = []
+
+    class Watched(FakeClassifier):
+        def score(self, pieces: Sequence[Piece]) -> list[Found]:
+            seen.append(screener.answers)
+            return super().score(pieces)
+
+    screener = make(Watched())
+    screen(screener, *(f"{POISON} {number}" for number in range(16)))
+
+    assert len(seen) > 30
+    assert all(before < after for before, after in pairwise(seen))
 
 
 def test_every_record_with_a_poisoned_text_is_refused() -> None:
@@ -261,7 +317,7 @@ def test_the_probe_tells_a_broken_record_from_a_broken_model() -> None:
     classifier = FakeClassifier()
     screen(make(classifier), POISON)
 
-    assert classifier.scored == [POISON, PROBE]
+    assert classifier.scored == [POISON, PROBE, POISON]
 
 
 @pytest.mark.parametrize("texts", [["hello"], ["hello", "thanks", POISON]])
@@ -289,6 +345,67 @@ def test_running_out_of_memory_is_nobodys_fault() -> None:
     with pytest.raises(TransientError):
         screen(screener, "hello")
     assert actions(screen(screener, "hello")) == ["allow"]
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_scored_in_smaller_ones_to_the_same() -> None:
+    texts = [f"text {number}" for number in range(10)]
+    classifier, observer = FakeClassifier(fits=3), RecordingObserver()
+
+    assert screen(make(classifier, observer), *texts) == screen(make(), *texts)
+    # 10 fit in no more than 5 and 5, then 2 and 3 of each.
+    assert [len(batch) for batch in classifier.batches] == [10, 5, 2, 3, 5, 2, 3]
+    assert (observer.memory_failures, observer.bisections) == (3, 0)
+
+
+def test_where_not_even_one_piece_fits_the_world_is_to_blame_and_soon() -> None:
+    classifier, observer = FakeClassifier(fits=0), RecordingObserver()
+
+    with pytest.raises(TransientError, match=r"^out of memory$"):
+        screen(make(classifier, observer), *(f"text {number}" for number in range(8)))
+    assert [len(batch) for batch in classifier.batches] == [8, 4, 2, 1]
+
+
+class Forgetful(FakeClassifier):
+    """Has no memory left for the tokeniser."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
+        raise MemoryError(len(texts))
+
+
+def no_memory(text: str) -> Detection:
+    raise MemoryError(text)
+
+
+@pytest.mark.parametrize(
+    "screener", [make(Forgetful()), make(detect=no_memory)], ids=["while tokenising", "while reading"]
+)
+def test_no_memory_anywhere_else_is_the_worlds_fault_too(screener: Screener) -> None:
+    with pytest.raises(TransientError, match=r"^out of memory$"):
+        screen(screener, "hello", POISON)
+
+
+def test_a_text_that_our_own_rules_cannot_read_is_refused_alone() -> None:
+    def stumble(text: str) -> Detection:
+        if POISON in text:
+            raise KeyError(text)
+        return detect(text)
+
+    outcomes = screen(make(FakeClassifier(poison=()), detect=stumble), "hello", f"{POISON} {PRIVATE}", "hallo")
+
+    assert actions(outcomes) == ["allow", "unclassifiable", "hold"]
+    refused = outcomes[1]
+    assert isinstance(refused, Rejection)
+    assert (refused.error_class, PRIVATE in repr(refused)) == ("KeyError", False)
+    assert re.fullmatch(r"this text cannot be read: raised at test_screening\.py:\d+", refused.message)
+
+
+def test_so_is_one_whose_places_cannot_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(text: str) -> Any:
+        raise IndexError(text)
+
+    monkeypatch.setattr("worker.screening.normalise_mapped", stumble)
+
+    assert actions(screen(make(), "hello", "stupid")) == ["allow", "unclassifiable"]
 
 
 def test_nor_is_it_while_probing() -> None:
@@ -429,6 +546,66 @@ def test_another_model_gives_another_decision() -> None:
 
     assert decide(mine, "hello").decision_id != decide(other, "hello").decision_id
     assert decide(other, "hello").model == OTHER_MODEL
+
+
+# ---- overload
+
+
+def shed(screener: Screener, text: str, **fields: str) -> Outcome:
+    (outcome,) = screener.screen([Record(comment_value(text, **fields), overdue=True)])
+    return outcome
+
+
+def test_what_is_overdue_is_held_unscored_and_says_so() -> None:
+    classifier = FakeClassifier()
+    decision = shed(make(classifier), "kill", audience_age_band="13_15", language="de", author_id="a1")
+
+    assert isinstance(decision, Decision)
+    assert (decision.action, decision.degraded) == (Action.HOLD, True)
+    assert (decision.category, decision.severity, decision.scores, decision.spans) == (None, None, {}, [])
+    assert decision.reasons == [
+        ReasonGiven("overload", None, None, AgeBand.FROM_13_TO_15, Action.HOLD, "settings.shed_lag_s")
+    ]
+    assert (decision.language, decision.language_supported, decision.author_id) == ("de", False, "a1")
+    assert classifier.encoded == []
+
+
+def test_scores_that_are_remembered_are_used_however_late() -> None:
+    screener = make()
+    first = decide(screener, "hallo, stupid")
+
+    assert screener.screen([Record(comment_value("hallo, stupid", "c0"), overdue=True)]) == [first]
+
+
+def test_what_is_overdue_among_others_costs_the_model_nothing() -> None:
+    classifier = FakeClassifier()
+    window = [Record(comment_value(text, text), overdue=text == "stupid") for text in ("hello", "stupid", "thanks")]
+
+    outcomes = make(classifier).screen(window)
+
+    assert actions(outcomes) == ["allow", "hold", "highlight"]
+    assert sorted(classifier.scored) == ["hello", "thanks"]
+
+
+def test_what_does_not_decode_is_refused_however_late() -> None:
+    assert actions(make().screen([Record(b"no json", overdue=True)])) == ["invalid_json"]
+
+
+def test_held_unscored_and_scored_later_it_has_two_verdicts_under_two_names() -> None:
+    late, screened = shed(make(), "hello"), decide(make(), "hello")
+
+    assert isinstance(late, Decision)
+    assert late.decision_id == decision_id(
+        codec.decode_comment(comment_value("hello")), POLICY.version, late.model, degraded=True
+    )
+    assert late.decision_id != screened.decision_id
+    assert shed(make(), "hello") == late
+
+
+def test_a_language_cannot_be_mistaken_for_it() -> None:
+    spoken = structs.replace(COMMENT, language="degraded")
+
+    assert decision_id(COMMENT, POLICY_VERSION, MODEL, degraded=True) != decision_id(spoken, POLICY_VERSION, MODEL)
 
 
 # ---- properties

@@ -1,9 +1,14 @@
 """Settings: from the environment alone; what is missing or wrong is named without its value; secrets stay secret."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from worker.cli import app
 from worker.errors import StartupError
 from worker.records import Mode
 from worker.settings import Settings, load_settings
@@ -157,3 +162,56 @@ def test_an_empty_address_is_no_address(environment: pytest.MonkeyPatch) -> None
 
     with pytest.raises(StartupError, match=r"^SCREENER_KAFKA_BOOTSTRAP_SERVERS: "):
         load_settings()
+
+
+def test_two_passwords_are_one_too_many(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SCREENER_SASL_PASSWORD", PRIVATE)
+    environment.setenv("SCREENER_SASL_PASSWORD_FILE", "/run/secrets/password")
+
+    assert refusal() == "SCREENER_SASL_PASSWORD_FILE: not beside SCREENER_SASL_PASSWORD: one of the two"
+
+
+SECRET = re.compile("password|secret|token(?!s)|credential")
+
+
+def test_whatever_is_called_a_secret_is_kept_as_one() -> None:
+    fields = {name: field.annotation for name, field in Settings.model_fields.items() if SECRET.search(name)}
+
+    assert fields == {
+        "sasl_password": SecretStr | None,
+        "sasl_password_file": Path | None,
+        "sasl_oauth_token_file": Path | None,
+    }
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_the_command_shows_what_is_effective_and_no_secret(
+    environment: pytest.MonkeyPatch, tmp_path: Path, options: list[str]
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(f"{PRIVATE}-token", "utf-8")
+    environment.setenv("SCREENER_SASL_PASSWORD", PRIVATE)
+    environment.setenv("SCREENER_SASL_OAUTH_TOKEN_FILE", str(token))
+    environment.setenv("SCREENER_MAX_WINDOW", "64")
+    result = CliRunner().invoke(app, ["settings", *options])
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert PRIVATE not in result.stdout
+    if options:
+        shown = json.loads(result.stdout)
+        assert shown.keys() == {f"SCREENER_{name.upper()}" for name in Settings.model_fields}
+        assert (shown["SCREENER_MAX_WINDOW"], shown["SCREENER_SASL_PASSWORD"]) == (64, "**********")
+        assert (shown["SCREENER_SSL_CA_FILE"], shown["SCREENER_SASL_OAUTH_TOKEN_FILE"]) == (None, str(token))
+    else:
+        lines = result.stdout.splitlines()
+        assert len(lines) == len(Settings.model_fields)
+        assert {"SCREENER_MAX_WINDOW=64", "# SCREENER_SSL_CA_FILE is not set"} <= set(lines)
+
+
+def test_the_command_refuses_what_the_worker_would(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SCREENER_MAX_WINDOW", PRIVATE)
+    result = CliRunner().invoke(app, ["settings"])
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("comment-screener: SCREENER_MAX_WINDOW: ")
+    assert PRIVATE not in result.stderr

@@ -38,7 +38,8 @@ _FORMAT_TIMEOUT_S: Final = 60.0
 # down: a client that tries again and again ends up connected to itself.
 _PORTS: Final = range(20_000, 32_000)
 # These live for minutes: the quick compiler alone gets Kafka up a second sooner.
-_JVM_OPTIONS: Final = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=INFO")
+_JVM_OPTIONS: Final = ("-XX:TieredStopAtLevel=1", "-Dlog4j2.level=INFO")
+_HEAP: Final = "512m"
 
 
 class Kind(StrEnum):
@@ -190,14 +191,21 @@ def start_kafka(
     *,
     port: int | None = None,
     properties: Mapping[str, str] | None = None,
+    cluster_id: str | None = None,
+    heap: str = _HEAP,
     ready_timeout_s: float = 60.0,
 ) -> Broker:
     """Start Apache Kafka: one process, broker and controller in one.
+
+    One of several nodes is started like the only one: with properties that name the others. It answers when enough of the
+    others are there.
 
     Args:
         directory: an empty folder for its configuration, data and log; or that of an earlier one, to go on with its data.
         port: where to listen; None takes a free one.
         properties: of the broker, over those here.
+        cluster_id: the same for all nodes of a cluster (`new_cluster_id`); None for one of its own.
+        heap: how large the JVM's may grow, as `-Xmx` takes it.
         ready_timeout_s: how long it may take to answer.
 
     Raises:
@@ -212,14 +220,29 @@ def start_kafka(
     file = directory / "server.properties"
     file.write_text("".join(f"{name}={value}\n" for name, value in configuration.items()), "utf-8")
 
-    java = [str(_java()), *_JVM_OPTIONS, "-cp", f"{fetch_kafka()}/*"]
+    java = [str(_java()), f"-Xmx{heap}", *_JVM_OPTIONS, "-cp", f"{fetch_kafka()}/*"]
     if not (data / "meta.properties").exists():
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = cluster_id or new_cluster_id()
         # With "=", because an id may begin with a dash.
         command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={file}"]
         _run(command, "Kafka cannot format its storage", _FORMAT_TIMEOUT_S)
     process = Process([*java, "kafka.Kafka", str(file)], directory / "broker.log")
     return _started(Broker(Kind.KAFKA, port, process, ready_timeout_s))
+
+
+def new_cluster_id() -> str:
+    """An id for a new cluster, as Kafka writes them."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def run_kafka_tool(name: str, *arguments: str, timeout_s: float = 60.0) -> None:
+    """Run a command of Kafka's, by its Java class in `org.apache.kafka.tools`. It blocks.
+
+    Raises:
+        StartupError: it fails, with what it says.
+    """
+    command = [str(_java()), *_JVM_OPTIONS, "-cp", f"{fetch_kafka()}/*", f"org.apache.kafka.tools.{name}", *arguments]
+    _run(command, f"Kafka's {name} fails", timeout_s)
 
 
 def embedded_available() -> str | None:

@@ -176,7 +176,7 @@ def _line(row: Row, text_cells: int) -> Text:
         else:
             label, score, why = first.label, f"{first.score:.2f}", f"≥ {first.threshold:.2f} {first.age_band}"
     else:
-        score = f"{outcome.decision.severity:.2f}"
+        score = f"{outcome.decision.severity or 0:.2f}"
     # Of a record without a text, the bytes.
     text = printable(repr(record.value)[2:-1] if record.text is None else record.text, text_cells) or "(empty)"
     latency = row.latency_s * 1000

@@ -131,7 +131,9 @@ async def _read(
         now = time.monotonic()
         for messages in fetched.values():
             for message in messages:
-                ledger.record_outcome(*_read_outcome(message, settings, now))
+                # Without a value: the note that a dead letter was handled.
+                if message.value is not None:
+                    ledger.record_outcome(*_read_outcome(message, settings, now))
         for row in ledger.rows[shown:]:
             show(row)
         if len(ledger.rows) > shown or not producing.done():

@@ -1,0 +1,44 @@
+"""What Faust has read ahead of the agent, bounded by bytes.
+
+Faust bounds it by events, and 8,192 records of a megabyte each are 8 GB. Here a large record counts for several: the queue is
+full, and the partitions that fill it are paused, in time.
+"""
+
+from typing import Any
+
+from mode.utils.queues import ThrowableQueue
+
+
+class Buffer(ThrowableQueue):  # type: ignore[misc]  # Faust is untyped
+    """Faust's queue of events, in which each counts for one, or for its share of the bytes.
+
+    Args:
+        maxsize: events at most.
+        max_bytes: of their values at most, and one record more.
+        options: as `ThrowableQueue` has them.
+    """
+
+    def __init__(self, maxsize: int, *, max_bytes: int, **options: Any) -> None:
+        self._bytes_of_one = max(1, max_bytes // maxsize)
+        self._weight = 0
+        super().__init__(maxsize, **options)
+
+    def qsize(self) -> int:
+        """How full it is. Everything that Faust does about a full queue follows from this."""
+        return self._weight // self._bytes_of_one
+
+    def clear(self) -> None:
+        super().clear()
+        self._weight = 0
+
+    def _put(self, item: Any) -> None:
+        self._weight += self._weigh(item)
+        super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self._weight -= self._weigh(item)
+        return item
+
+    def _weigh(self, event: Any) -> int:
+        return max(self._bytes_of_one, len(event.message.value or b""))
