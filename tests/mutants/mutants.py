@@ -1,0 +1,448 @@
+"""The planted bugs: each is one that this worker could have had, or that another one has had.
+
+A snippet is as short as it can be and at the heart of the matter, so that a change around it leaves it alone. Where one no longer
+fits, plant the same bug in what stands there now: what it would do to somebody is what counts, not where.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from tests.mutants.trial import Edit
+
+
+class Mutant(Struct, frozen=True):
+    """One planted bug.
+
+    Attributes:
+        name: what it is.
+        harm: what it would do, in a line.
+        edit: how it is planted.
+        unit: the tests that have to see it; none: only a broker can show it.
+        broker: one that has to see it on a real broker.
+    """
+
+    name: str
+    harm: str
+    edit: Edit
+    unit: tuple[str, ...] = ()
+    broker: str | None = None
+
+
+_AGENTS: Final = ("tests/unit/test_agents.py",)
+_SCREENING: Final = ("tests/unit/test_screening.py",)
+_PUBLISHER: Final = ("tests/unit/test_publisher.py",)
+_POLICY: Final = ("tests/unit/test_policy.py",)
+_EVERYTHING: Final = (
+    "tests/integration/test_worker.py::test_every_record_is_accounted_for_and_decided_as_screen_decides_it"
+)
+_SIGTERM: Final = (
+    "tests/integration/test_failures.py::test_sigterm_under_load_finishes_what_was_begun_and_repeats_nothing"
+)
+
+SLOW_WORLD: Final = (
+    Edit("worker/publisher.py", '"linger_ms": 5,', '"linger_ms": 500,'),
+    Edit(
+        "worker/publisher.py",
+        "        deadline = time.monotonic() + self._timeout_s\n",
+        "        deadline = time.monotonic() + self._timeout_s\n        await asyncio.sleep(time.monotonic() % 1)\n",
+    ),
+    Edit("tests/audit.py", "PATIENCE_S: Final = ", "PATIENCE_S: Final = 60.0  # instead of "),
+)
+"""What is done to every copy that meets a broker, the healthy one too: what is sent takes its time, and windows overtake one
+another. On loopback a broker confirms within milliseconds, and a bug that needs it to be slow would need luck to be seen."""
+
+MUTANTS: Final = (
+    # ---- acks and commits
+    Mutant(
+        "early ack",
+        "a worker that is killed loses the comments that it was about to publish",
+        Edit(
+            "worker/agents.py",
+            "            await self._publish(window, outcomes)\n            self._finish(window)\n",
+            "            self._finish(window)\n            await self._publish(window, outcomes)\n",
+        ),
+        _AGENTS,
+        _EVERYTHING,
+    ),
+    Mutant(
+        "ack out of order",
+        "a window that overtakes another is committed over it; a kill loses the other",
+        Edit(
+            "worker/agents.py",
+            "            for ready in delivery.watermark.finish(message.offset):\n",
+            "            delivery.watermark.finish(message.offset)\n            for ready in [delivery]:\n",
+        ),
+        _AGENTS,
+        _EVERYTHING,
+    ),
+    Mutant(
+        "off-by-one gap",
+        "a single unfinished comment is committed over",
+        Edit(
+            "worker/watermark.py",
+            "        while self._open and self._open[0][0] in self._finished:\n"
+            "            head, item = self._open.popleft()\n"
+            "            self._finished.remove(head)\n",
+            "        while self._open and {self._open[0][0], self._open[0][0] + 1} & self._finished:\n"
+            "            head, item = self._open.popleft()\n"
+            "            self._finished.discard(head)\n",
+        ),
+        ("tests/unit/test_watermark.py",),
+    ),
+    Mutant(
+        "send not awaited",
+        "what the broker never took is committed as done",
+        Edit(
+            "worker/publisher.py",
+            "                await confirmation\n                results.append(None)\n",
+            "                results.append(None)\n",
+        ),
+        _PUBLISHER,
+        _EVERYTHING,
+    ),
+    Mutant(
+        "dead letter not awaited",
+        "a record that could not be screened is committed before its dead letter is with the broker",
+        Edit(
+            "worker/agents.py",
+            "        refused = await self._publisher.publish("
+            "[self._message(delivery, outcome) for delivery, outcome in written])\n",
+            "        if letters := [pair for pair in written if isinstance(pair[1], Rejection)]:\n"
+            "            late = self._publisher.publish([self._message(*pair) for pair in letters])\n"
+            "            self._late = asyncio.create_task(late)\n"
+            "        decided = [pair for pair in written if isinstance(pair[1], Decision)]\n"
+            "        refused = await self._publisher.publish([self._message(*pair) for pair in decided]) if decided else []\n",
+        ),
+        _AGENTS,
+        _EVERYTHING,
+    ),
+    Mutant(
+        "stale-generation ack",
+        "a worker that was frozen through a rebalance acks for an assignment that it no longer has",
+        Edit("worker/agents.py", " and message.generation_id == generation\n", "\n"),
+        _AGENTS,
+    ),
+    Mutant(
+        "ack of an earlier assignment",
+        "records read before a rebalance are acked after it, ahead of those that are read again",
+        Edit("worker/agents.py", "self._watermarks.get(message.partition) is delivery.watermark and ", ""),
+        _AGENTS,
+    ),
+    Mutant(
+        "watermark reset on rebalance",
+        "what was being finished while partitions moved is never acked, and done again by somebody else",
+        Edit(
+            "worker/agents.py",
+            "        self._accepting = False\n        dropped",
+            "        self._accepting = False\n        self._watermarks = {}\n        dropped",
+        ),
+        _AGENTS,
+    ),
+    Mutant(
+        "watermark kept over a rebalance",
+        "the worker ends when it reads again what it had read before",
+        Edit(
+            "worker/agents.py",
+            "        self._watermarks = {}\n        self._accepting = True\n",
+            "        self._accepting = True\n",
+        ),
+        _AGENTS,
+    ),
+    Mutant(
+        "event of an old generation taken in",
+        "a record that waited through a rebalance is screened for somebody else's partition",
+        Edit(
+            "worker/agents.py",
+            "if not self._accepting or message.generation_id != self._generation():",
+            "if not self._accepting:",
+        ),
+        _AGENTS,
+    ),
+    Mutant(
+        "exception swallowed in the agent",
+        "the broker refuses, the worker shrugs, and the comments are committed without a decision",
+        Edit(
+            "worker/agents.py",
+            "            await self._publish(window, outcomes)\n            self._finish(window)\n",
+            "            try:\n"
+            "                await self._publish(window, outcomes)\n"
+            "            except ScreenerError:\n"
+            "                log.warning('publishing failed')\n"
+            "            self._finish(window)\n",
+        ),
+        _AGENTS,
+    ),
+    Mutant(
+        "first start from the end",
+        "what was written before the worker's first start is never screened",
+        Edit("worker/app.py", 'consumer_auto_offset_reset="earliest"', 'consumer_auto_offset_reset="latest"'),
+        (),
+        _SIGTERM,
+    ),
+    # ---- the end
+    Mutant(
+        "drain that drops the queue",
+        "at each stop and rebalance, what was read and not begun is committed undecided",
+        Edit(
+            "worker/agents.py",
+            "            self._release(delivery.event.message)\n        self._add_in_flight(",
+            "            delivery.event.ack()\n        self._add_in_flight(",
+        ),
+        _AGENTS,
+        _SIGTERM,
+    ),
+    Mutant(
+        "drain that lets go of nothing",
+        "Faust waits for events that nobody will ack: a stop hangs until it is killed, a rebalance until it times out",
+        Edit(
+            "worker/agents.py",
+            "            self._release(delivery.event.message)\n        self._add_in_flight(",
+            "        self._add_in_flight(",
+        ),
+        _AGENTS,
+        _SIGTERM,
+    ),
+    Mutant(
+        "who waits is not let go at a stop",
+        "with the worker full, a stop waits for room that never comes",
+        Edit("worker/agents.py", "lambda: self._has_room() or not self._accepting", "lambda: self._has_room()"),
+        _AGENTS,
+    ),
+    Mutant(
+        "stall that is never seen",
+        "a worker that hangs holds its partitions for ever",
+        Edit("worker/watchdog.py", " or not waiting:", " or waiting:"),
+        ("tests/unit/test_watchdog.py",),
+    ),
+    # ---- records that are wrong
+    Mutant(
+        "dead-letter limit off",
+        "a bad deploy of a producer drains the topic into the dead letters",
+        Edit("worker/agents.py", "        self._limit.note(reasons)\n", ""),
+        _AGENTS,
+    ),
+    Mutant(
+        "dead-letter limit that never resets",
+        "dead letters that are days apart stop the worker",
+        Edit("worker/dead_letters.py", "self._row + 1 if dead else 0", "self._row + dead"),
+        ("tests/unit/test_dead_letters.py",),
+    ),
+    Mutant(
+        "dead letter without repeated headers",
+        "a letter is not the record that it was: tracing and routing are lost",
+        Edit(
+            "worker/agents.py",
+            "headers=list(original.headers or ()),",
+            "headers=list(dict(original.headers or ()).items()),",
+        ),
+        _AGENTS,
+    ),
+    Mutant(
+        "dead letter in whole seconds",
+        "a letter's timestamp is not its record's",
+        Edit("worker/agents.py", "round(original.timestamp * 1000)", "int(original.timestamp) * 1000"),
+        _AGENTS,
+    ),
+    Mutant(
+        "dead letter made readable",
+        "bytes that are no UTF-8 are replaced, and what was wrong with them can no longer be seen",
+        Edit(
+            "worker/agents.py",
+            'value=original.value or b"",',
+            'value=(original.value or b"").decode(errors="replace").encode(),',
+        ),
+        _AGENTS,
+    ),
+    Mutant(
+        "bisection that blames the neighbour",
+        "a poisoned comment takes the one beside it into the dead letters",
+        Edit(
+            "worker/screening.py",
+            "        if len(texts) == 1:\n            return [",
+            "        if len(texts) <= 2:\n            return len(texts) * [",
+        ),
+        _SCREENING,
+    ),
+    Mutant(
+        "broken model taken for broken records",
+        "a model that fails turns every comment into a dead letter",
+        Edit(
+            "worker/screening.py",
+            "        self.probe()\n        try:\n            return self._run_model",
+            "        try:\n            return self._run_model",
+        ),
+        _SCREENING,
+    ),
+    Mutant(
+        "one failure is one too many",
+        "a model that fails once makes a dead letter of a good comment",
+        Edit(
+            "worker/screening.py",
+            "            return self._run_model([text])[0]\n",
+            "            raise RuntimeError\n",
+        ),
+        _SCREENING,
+    ),
+    Mutant(
+        "refused decision forgotten",
+        "a decision that is too large for its topic is dropped, and its comment with it",
+        Edit(
+            "worker/agents.py",
+            "            written = await self._publish_refused(written, refused)\n",
+            "            log.warning('refused', records=len(refused))\n",
+        ),
+        _AGENTS,
+    ),
+    Mutant(
+        "error message that quotes the comment",
+        "the text stands in a header that many may read",
+        Edit("worker/screening.py", 'f"{what}: raised at {place}")', 'f"{what}: {error}")'),
+        _SCREENING,
+    ),
+    Mutant(
+        "error message that quotes a field",
+        "what stood in a field is in a header that many may read",
+        Edit("worker/codec.py", '"not one of the known values" if message.startswith("Invalid enum") else ', ""),
+        ("tests/unit/test_codec.py",),
+    ),
+    # ---- retries and counts
+    Mutant(
+        "retry that skips",
+        "the first of several sends that failed is never sent again, and committed",
+        Edit(
+            "worker/publisher.py",
+            "[at for at, _ in failed], failed[-1][1]",
+            "[at for at, _ in failed[1:]], failed[-1][1]",
+        ),
+        _PUBLISHER,
+    ),
+    Mutant(
+        "not all replicas",
+        "a broker that dies takes decisions with it that were confirmed",
+        Edit("worker/publisher.py", '"acks": "all",', '"acks": 1,'),
+        _PUBLISHER,
+    ),
+    Mutant(
+        "counted before it is confirmed",
+        "the dashboards tell of decisions that nobody ever got",
+        Edit(
+            "worker/agents.py",
+            "        started = time.perf_counter()\n"
+            "        written = [(delivery, outcome) for delivery, outcome in zip(window, outcomes, strict=True) if outcome]\n",
+            "        started = time.perf_counter()\n"
+            "        written = [(delivery, outcome) for delivery, outcome in zip(window, outcomes, strict=True) if outcome]\n"
+            "        self._count(written, tombstones=0)\n",
+        ),
+        _AGENTS,
+    ),
+    # ---- what a decision depends on
+    Mutant(
+        "decision id without the text",
+        "an edited comment gets its old decision's id, and one of the two verdicts is lost",
+        Edit("worker/screening.py", "        comment.text,\n", ""),
+        ("tests/unit/test_screening.py::test_other_work_has_another",),
+    ),
+    Mutant(
+        "decision id without the audience",
+        "a comment shown to children and to adults has two verdicts under one id",
+        Edit("worker/screening.py", '        comment.audience_age_band or "unknown",\n', ""),
+        ("tests/unit/test_screening.py::test_other_work_has_another",),
+    ),
+    Mutant(
+        "cache keyed without the model",
+        "a new model decides by the scores of the old one",
+        Edit("worker/scores.py", "key=self._key, ", ""),
+        ("tests/unit/test_scores.py",),
+    ),
+    Mutant(
+        "cache keyed by the beginning of a text",
+        "harm behind a harmless preface gets the preface's scores",
+        Edit("worker/scores.py", "blake2b(text.encode(),", "blake2b(text.encode()[:256],"),
+        ("tests/unit/test_scores.py",),
+    ),
+    Mutant(
+        "score that depends on the company",
+        "a comment gets another verdict when it is screened again beside others",
+        Edit("worker/batching.py", "by_width[width].append(index)", "by_width[max(widths)].append(index)"),
+        ("tests/unit/test_batching.py",),
+    ),
+    Mutant(
+        "harm behind a preface averaged away",
+        "a long comment hides a threat at its end",
+        Edit("worker/classifier.py", "else max(p.scores[label] for p in pieces)", "else pieces[0].scores[label]"),
+        ("tests/unit/test_screening.py::test_a_long_text_is_judged_by_its_worst_piece_and_its_kindness_on_average",),
+    ),
+    # ---- policy
+    Mutant(
+        "weaker action wins",
+        "a threat with a rude word in it is only limited",
+        Edit("worker/policy.py", "(-reason.action.strength, ", "(reason.action.strength, "),
+        _POLICY,
+    ),
+    Mutant(
+        "unknown audience treated as adult",
+        "children see what only adults were meant to see",
+        Edit(
+            "worker/policy.py",
+            "self._communities.get(community_id, self._default)\n        return table[audience or AgeBand.UNKNOWN]",
+            "self._communities.get(community_id, self._default)\n        return table[audience or AgeBand.ADULT]",
+        ),
+        _POLICY,
+    ),
+    Mutant(
+        "threshold not reached by its own score",
+        "a score of exactly the threshold does not fire",
+        Edit("worker/policy.py", "            if score < floor:\n", "            if score <= floor:\n"),
+        _POLICY,
+    ),
+    Mutant(
+        "no score passes for harmless",
+        "a model that computes NaN allows everything",
+        Edit("worker/policy.py", "            if score < floor:\n", "            if not score >= floor:\n"),
+        _POLICY,
+    ),
+    Mutant(
+        "unsupported language allowed",
+        "a comment that nobody has understood is shown to children",
+        Edit(
+            "worker/policy.py",
+            "                reasons.append(ReasonGiven(UNSUPPORTED_LANGUAGE, None, None, band, own.action, own.name))\n",
+            "                pass\n",
+        ),
+        _POLICY,
+    ),
+    Mutant(
+        "language as the producer says",
+        "a Russian comment sent with the author's English locale passes for safe",
+        Edit(
+            "worker/language.py",
+            " and is_supported(declared) == supported:\n        return Language(declared, supported)",
+            ":\n        return Language(declared, is_supported(declared))",
+        ),
+        ("tests/unit/test_language.py",),
+    ),
+    # ---- where in the text
+    Mutant(
+        "span off by one in disguised text",
+        "a moderator is shown half of a word, or the wrong one",
+        Edit(
+            "worker/normalise.py",
+            "return self._starts[start], self._ends[end - 1]",
+            "return self._starts[start], self._starts[end - 1] + 1",
+        ),
+        ("tests/unit/test_normalise.py::test_a_piece_is_found_again_in_the_original",),
+    ),
+    Mutant(
+        "span of the text as the model reads it",
+        "what is pointed at stands elsewhere in what was written",
+        Edit("worker/screening.py", "*normalised.original(span.start, span.end), ", "span.start, span.end, "),
+        _SCREENING,
+    ),
+    Mutant(
+        "padding read as text",
+        "scores follow from how a text was padded",
+        Edit("worker/onnx.py", "attention_mask[row, : len(tokens)] = 1", "attention_mask[row, :] = 1"),
+        ("tests/unit/test_onnx.py::test_padding_counts_for_nothing",),
+    ),
+)
