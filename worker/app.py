@@ -27,7 +27,8 @@ from worker.agents import Pipeline, Topics
 from worker.buffer import Buffer
 from worker.classifier import Classifier
 from worker.connection import broker_urls, client_options, faust_credentials
-from worker.errors import FatalError, ScreenerError, StartupError
+from worker.consumer import Transport
+from worker.errors import FatalError, StartupError
 from worker.health import HealthServer
 from worker.lag import LagMeter
 from worker.metrics import Metrics
@@ -73,6 +74,9 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
         self.on_assigned()
         await super()._on_partitions_assigned(assigned, generation_id)
 
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
     def FlowControlQueue(self, maxsize: int, *, clear_on_resume: bool = False) -> Buffer:  # noqa: N802  Faust's name
         """What Faust keeps events in."""
         return Buffer(
@@ -104,6 +108,8 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         processing_guarantee="at_least_once",
         stream_buffer_maxsize=_BUFFER,
         stream_wait_empty=True,
+        # There are no tables. With replicas of them Faust hands out partitions in its own way: 2, 2 and 0 of four among three.
+        table_standby_replicas=0,
         # No supervisor of Faust's restarts an agent: that acks what failed, or stalls. The process ends instead.
         agent_supervisor=mode.CrashingSupervisor,
         topic_allow_declare=False,
@@ -299,14 +305,15 @@ class Worker:
             if running.done():
                 await running
             if crashed.done():
-                raise FatalError(f"Kafka consumer: {crashed.result()!r}")
+                await crashed
             await self._drain(app, pipeline, running)
-        except ScreenerError:
-            await _abandon(app, pipeline)
-            raise
         except KafkaError as error:
             await _abandon(app, pipeline)
             raise FatalError(f"Kafka consumer: {error}") from error
+        except Exception:
+            # An error that nobody foresaw as well: what was acked before it need not be done again.
+            await _abandon(app, pipeline)
+            raise
         finally:
             for task in (starting, running, crashed, stopping):
                 task.cancel()
@@ -459,11 +466,10 @@ async def _abandon(app: ScreenerApp, pipeline: Pipeline) -> None:
             await app.stop()
 
 
-async def _crash_of(app: ScreenerApp) -> BaseException | None:
-    """Wait until Faust gives up; why it did."""
+async def _crash_of(app: ScreenerApp) -> None:
+    """Wait until Faust gives up. Raises FatalError: why it did."""
     await app.wait()
-    reason: BaseException | None = app.crash_reason
-    return reason
+    raise FatalError(f"Kafka consumer: {app.crash_reason!r}")
 
 
 @contextlib.asynccontextmanager

@@ -24,9 +24,10 @@ class LagMeter:
 
     def __init__(self, options: dict[str, Any], *, topic: str, group_id: str) -> None:
         self._topic = topic
-        self._options = options
+        # As the worker reads: a transaction that is still open is no lag, it is nothing yet.
+        self._options = options | {"isolation_level": "read_committed"}
         # In the group only to read its commits: it subscribes to nothing, so it never joins.
-        self._consumer = AIOKafkaConsumer(**options, group_id=group_id, enable_auto_commit=False)
+        self._consumer = AIOKafkaConsumer(**self._options, group_id=group_id, enable_auto_commit=False)
 
     async def start(self) -> None:
         """Connect. Raises KafkaError."""

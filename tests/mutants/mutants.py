@@ -31,6 +31,7 @@ class Mutant(Struct, frozen=True):
 
 _AGENTS: Final = ("tests/unit/test_agents.py",)
 _SCREENING: Final = ("tests/unit/test_screening.py",)
+_CONSUMER: Final = ("tests/unit/test_consumer.py",)
 _PUBLISHER: Final = ("tests/unit/test_publisher.py",)
 _POLICY: Final = ("tests/unit/test_policy.py",)
 _EVERYTHING: Final = (
@@ -75,6 +76,28 @@ MUTANTS: Final = (
         ),
         _AGENTS,
         _EVERYTHING,
+    ),
+    Mutant(
+        "commit one too far",
+        "the first comment that is not finished is committed over",
+        Edit("worker/consumer.py", "        offset: int = acked[-1] + 1\n", "        offset: int = acked[-1] + 2\n"),
+        _CONSUMER,
+    ),
+    Mutant(
+        "commits that a hole stops",
+        "behind a hole in a compacted topic nothing is committed any more; a restart does all of it again",
+        Edit(
+            "worker/consumer.py",
+            "        if not acked:\n            return None\n",
+            "        if not acked or acked[0] > (self._committed_offset[tp] or acked[0]):\n            return None\n",
+        ),
+        _CONSUMER,
+    ),
+    Mutant(
+        "aborted transactions are read",
+        "what a producer called off is decided and published",
+        Edit("worker/consumer.py", '"read_committed"', '"read_uncommitted"'),
+        _CONSUMER,
     ),
     Mutant(
         "off-by-one gap",

@@ -71,6 +71,7 @@ ORDER = (
     {"evaluation", "labelled", "metrics", "policy", "redrive", "scores", "settings"},
     {
         "connection",
+        "consumer",
         "evaluation_report",
         "lag",
         "langid",
