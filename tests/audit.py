@@ -220,7 +220,9 @@ class Audit:
         assert self.strangers() == [], "I2: outcomes that are not of the record that they name"
         assert self.conflicts() == [], "I3: comments with two verdicts"
         assert self.overtakings() == [], "I4: commits past records without an outcome"
-        assert self.lag() == 0, "I5: records that are not committed"
+        assert self.lag() == 0, (
+            f"I5: records that are not committed: {self.lag()}; commits that went back: {self.regressions()}"
+        )
 
     def strangers(self) -> list[Place]:
         """Outcomes of no record, or of another than the one that they say they are of."""
@@ -352,6 +354,8 @@ class Audit:
         while True:
             try:
                 committed = await self.committed()
+                # At once: ends may be long in coming, and others look as well meanwhile.
+                self._committed.update(committed)
                 # Of samples with the same commits the first says most: ends only grow.
                 if not self._commits or committed != self._commits[-1][0]:
                     self._commits.append((committed, await self._reader.end_offsets(self._outputs)))
@@ -359,7 +363,6 @@ class Audit:
                 # The broker is down, on purpose.
                 await asyncio.sleep(_SAMPLE_EVERY_S)
                 continue
-            self._committed.update(committed)
             self.samples += 1
             await asyncio.sleep(_SAMPLE_EVERY_S)
 
