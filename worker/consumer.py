@@ -12,7 +12,7 @@ from faust.transport.drivers import aiokafka as driver
 _ISOLATION: Final = "read_committed"
 
 
-class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Faust asks for it under its exactly-once only. Nobody has said what was called off.
@@ -23,8 +23,8 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is 
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """Where acks come in order."""
 
-    def _new_consumer_thread(self) -> _Thread:
-        return _Thread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _new_offset(self, tp: Any) -> int | None:
         """What to commit: the offset behind the last one acked since the last commit, or None."""

@@ -25,16 +25,15 @@ async def test_who_was_frozen_does_not_commit_over_its_heir(
             for _ in range(FREEZES):
                 await audit.until_more(100)
                 await asyncio.sleep(chance.random() / 2)  # not to wait for anything: to be anywhere in a batch
-                assignments = frozen.said().count('"event": "assigned"')
+                assignments, handovers = assigned(frozen), assigned(heir)
                 frozen.freeze()
                 try:
+                    await until_assigned_again(heir, handovers)
                     # What lies in partitions of the frozen one comes only from its heir.
                     await until_done_with(audit, set(audit.log))
                 finally:
                     frozen.thaw()
-                while frozen.said().count('"event": "assigned"') == assignments:
-                    assert frozen.process.running, frozen.process.tail()
-                    await asyncio.sleep(0.1)
+                await until_assigned_again(frozen, assignments)
 
         await audit.until_rest()
         assert await frozen.terminate() == 0
@@ -45,3 +44,13 @@ async def test_who_was_frozen_does_not_commit_over_its_heir(
 
 async def until_done_with(audit: Audit, places: set[tuple[int, int]]) -> None:
     await audit.until(lambda: places <= audit.outcomes.keys(), "what the frozen one had")
+
+
+def assigned(worker: WorkerProcess) -> int:
+    return worker.said().count('"event": "assigned"')
+
+
+async def until_assigned_again(worker: WorkerProcess, before: int) -> None:
+    while assigned(worker) == before:
+        assert worker.process.running, worker.process.tail()
+        await asyncio.sleep(0.1)
