@@ -21,7 +21,7 @@ from worker import codec, dead_letters
 from worker.backoff import Backoff
 from worker.errors import FatalError, OutOfMemory, Reason, ScreenerError, Stage, TransientError
 from worker.metrics import NO_CATEGORY, SUPPORT, Metrics
-from worker.publisher import Message
+from worker.publisher import Message, Sink
 from worker.records import AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
 from worker.shedding import is_overdue
@@ -70,13 +70,6 @@ class EventStream(Protocol):
 
     def events(self) -> AsyncIterator[Event]:
         """The events, with their messages."""
-
-
-class Sink(Protocol):
-    """What is used of a `worker.publisher.Publisher`."""
-
-    async def publish(self, messages: Sequence[Message]) -> list[int]:
-        """Write messages; indices of those that are too large. Raises FatalError where not confirmed in time."""
 
 
 class Delivery(Struct, eq=False):
@@ -128,8 +121,8 @@ class Pipeline:
         max_window: int,
         batch_wait_s: float,
         max_in_flight: int,
-        max_in_flight_bytes: int = 32 * 2**20,
-        shed_lag_s: float | None = None,
+        max_in_flight_bytes: int,
+        shed_lag_s: float | None,
         worker: str,
         retry_pause_s: float = 0.2,
         now: Callable[[], float] = time.time,
@@ -159,7 +152,6 @@ class Pipeline:
         self._changed = asyncio.Event()
         self._taking = asyncio.Lock()
         self._executor = ThreadPoolExecutor(_SCREENING_DEPTH, thread_name_prefix="screening")
-        self._runners: list[asyncio.Task[None]] = []
         self.finished = 0
         """Records finished since the start."""
 

@@ -38,7 +38,7 @@ from worker.policy_file import load_policy
 from worker.publisher import Publisher
 from worker.screening import Detect, Screener
 from worker.settings import Settings
-from worker.topics import describe_topics
+from worker.topics import check_topics_exist, describe_topics
 from worker.watchdog import Watchdog
 
 log = structlog.get_logger()
@@ -439,10 +439,7 @@ async def check_topics(settings: Settings, options: dict[str, Any], stop: asynci
                 ) from error
             log.warning("waiting for Kafka", error=type(error).__name__)
             await asyncio.sleep(0.5)
-    if missing := [topic for topic in (rights.reads, *rights.writes) if topic not in partitions]:
-        raise StartupError(
-            f"no topic {', '.join(missing)} on {settings.kafka_bootstrap_servers}: comment-screener topics create"
-        )
+    check_topics_exist((rights.reads, *rights.writes), partitions, settings.kafka_bootstrap_servers)
     found, expected = partitions[settings.comments_topic], settings.comments_partitions
     if expected is not None and found != expected:
         raise StartupError(

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -16,20 +16,13 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from worker.errors import FatalError, StartupError
-from worker.publisher import Message
+from worker.publisher import Message, Sink
 from worker.redrive import Letter, Place, Query, State, Survey, note_headers, read_record, redriven_headers
-from worker.topics import describe_topics
+from worker.topics import check_topics_exist, describe_topics
 
 _POLL_MS: Final = 200
 _PATIENCE_S: Final = 30.0
 _CLEANUP: Final = "cleanup.policy"
-
-
-class Sink(Protocol):
-    """What is used of a `worker.publisher.Publisher`."""
-
-    async def publish(self, messages: Sequence[Message]) -> list[int]:
-        """Write messages; indices of those that are too large. Raises FatalError where not confirmed in time."""
 
 
 class LettersReader:
@@ -245,8 +238,7 @@ async def find_topics(options: dict[str, Any], topics: Sequence[str]) -> list[in
         partitions = await describe_topics(**options)
     except KafkaError as error:
         raise StartupError(f"no answer from Kafka at {servers}: {error}") from error
-    if missing := [topic for topic in topics if topic not in partitions]:
-        raise StartupError(f"no topic {', '.join(missing)} on {servers}: comment-screener topics create")
+    check_topics_exist(topics, partitions, servers)
     return [partitions[topic] for topic in topics]
 
 

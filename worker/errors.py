@@ -11,6 +11,7 @@
 Each carries a `reason` from a closed set: the value of the metric label and of the dead letter's header.
 """
 
+import traceback
 from enum import StrEnum
 
 
@@ -35,6 +36,11 @@ class Reason(StrEnum):
     INVALID_FIELD = "invalid_field"
     UNCLASSIFIABLE = "unclassifiable"
     DECISION_REFUSED = "decision_refused"
+
+
+def where_raised(error: BaseException) -> str:
+    """An error by its class and the places that it came through, a line each. Its message may quote a text."""
+    return f"{type(error).__name__}, raised at (innermost last):\n" + "".join(traceback.format_tb(error.__traceback__))
 
 
 class ScreenerError(Exception):

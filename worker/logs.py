@@ -3,10 +3,11 @@
 import logging
 import sys
 import time
-import traceback
 from collections.abc import Callable
 
 import structlog
+
+from worker.errors import where_raised
 
 _QUIET = ("aiokafka", "faust", "mode", "aiohttp", "asyncio")
 
@@ -57,16 +58,13 @@ def _named(value: object) -> object:
 
 
 def _places(exc_info: structlog.typing.ExcInfo) -> str:
-    """An error and what led to it, by class and place. Their messages may quote a comment, their variables hold it."""
-    lines: list[str] = []
+    """An error, and before it what led to it."""
+    said = ""
     error: BaseException | None = exc_info[1]
     while error is not None:
-        lines[:0] = [
-            f"{type(error).__name__}, raised at (innermost last):\n",
-            *traceback.format_tb(error.__traceback__),
-        ]
+        said = where_raised(error) + said
         error = error.__cause__ or error.__context__
-    return "".join(lines).rstrip()
+    return said.rstrip()
 
 
 def configure_logs(level: str) -> None:

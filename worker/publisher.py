@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -44,6 +44,13 @@ class Message(Struct, frozen=True):
     timestamp_ms: int | None = None
     partition: int | None = None
     """None: whichever the key says."""
+
+
+class Sink(Protocol):
+    """What is used of a `Publisher`."""
+
+    async def publish(self, messages: Sequence[Message]) -> list[int]:
+        """Write messages; indices of those that are too large. Raises FatalError where not confirmed in time."""
 
 
 class Publisher:

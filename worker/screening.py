@@ -6,7 +6,7 @@ Kafka in it: the worker and the `screen` command are two edges around the same `
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -61,6 +61,8 @@ class _Reading(Struct, frozen=True):
     comment: Comment
     text: str
     """As the model reads it."""
+    key: bytes
+    """Its digest, under which both memories keep what they know of it."""
     detected: Detection
     shed: bool
     """The model is not asked."""
@@ -133,8 +135,8 @@ class Screener:
         readings = [self._read(record) for record in records]
         self._observer.stage("decode", time.perf_counter() - started)
 
-        wanted = [reading.text for reading in readings if isinstance(reading, _Reading) and not reading.shed]
-        found = self._find(list(dict.fromkeys(wanted)))
+        wanted = [reading for reading in readings if isinstance(reading, _Reading) and not reading.shed]
+        found = self._find({reading.text: reading.key for reading in wanted})
 
         started = time.perf_counter()
         outcomes: list[Outcome] = []
@@ -158,15 +160,16 @@ class Screener:
         try:
             text = normalise(comment.text)
             # Scores from memory cost nothing, and are no worse for being late.
-            shed = record.overdue and self._cache.get(self._cache.key(text)) is None
-            return _Reading(comment, text, UNDETERMINED if shed or not text else self._detect_remembered(text), shed)
+            key = self._cache.key(text)
+            shed = record.overdue and self._cache.get(key) is None
+            detected = UNDETERMINED if shed or not text else self._detect_remembered(text, key)
+            return _Reading(comment, text, key, detected, shed)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  whatever our rules or a library make of one text
             return _unclassifiable("this text cannot be read", error)
 
-    def _detect_remembered(self, text: str) -> Detection:
-        key = self._languages.key(text)
+    def _detect_remembered(self, text: str, key: bytes) -> Detection:
         if (known := self._languages.get(key)) is None:
             known = self._detect(text)
             self._languages.put(key, known)
@@ -174,13 +177,13 @@ class Screener:
 
     def score(self, texts: Sequence[str]) -> dict[str, Scores | Rejection]:
         """Score distinct normalised texts, those seen before from memory. Errors as in `screen`."""
-        found = self._find(texts)
+        found = self._find({text: self._cache.key(text) for text in texts})
         return {text: result if isinstance(result, Rejection) else result.scores for text, result in found.items()}
 
-    def _find(self, texts: Sequence[str]) -> dict[str, Found | Rejection]:
-        keys = {text: self._cache.key(text) for text in texts}
+    def _find(self, keys: Mapping[str, bytes]) -> dict[str, Found | Rejection]:
+        """What is in texts, by their digests."""
         known = {text: found for text, key in keys.items() if (found := self._cache.get(key)) is not None}
-        unknown = [text for text in texts if text not in known]
+        unknown = [text for text in keys if text not in known]
         results: dict[str, Found | Rejection] = dict(known)
         for text, result in zip(unknown, self._classify(unknown), strict=True):
             results[text] = result

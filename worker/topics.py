@@ -3,7 +3,7 @@
 Topics are provisioned, never conjured: the worker itself has no right to create one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -77,6 +77,16 @@ async def create_topics(topics: Sequence[Topic], **options: Any) -> list[str]:
         elif code != TopicAlreadyExistsError.errno:
             raise FatalError(f"cannot create {name}: {for_code(code).__name__} {message[0] if message else ''}".strip())
     return created
+
+
+def check_topics_exist(topics: Iterable[str], described: Collection[str], servers: str) -> None:
+    """Look for topics among those that a broker has.
+
+    Raises:
+        StartupError: some are not there, all of them named.
+    """
+    if missing := [topic for topic in topics if topic not in described]:
+        raise StartupError(f"no topic {', '.join(missing)} on {servers}: comment-screener topics create")
 
 
 async def describe_topics(**options: Any) -> dict[str, int]:

@@ -9,9 +9,10 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Final
+
+from worker.errors import where_raised
 
 EXIT_STALLED: Final = 70
 """EX_SOFTWARE: distinct from a refusal to start and from a crash."""
@@ -36,8 +37,7 @@ def dump_and_exit(message: str, error: BaseException | None = None) -> None:
 def print_places(error: BaseException | None) -> None:
     """Say of which class an error and its causes are and where they were raised; not their messages, which may quote a text."""
     while error is not None:
-        sys.stderr.write(f"{type(error).__name__}, raised at (innermost last):\n")
-        traceback.print_tb(error.__traceback__)
+        sys.stderr.write(where_raised(error))
         error = error.__cause__
 
 

@@ -23,12 +23,12 @@ from tests.fakes import (
     comment_value,
     detect,
 )
-from worker.agents import KafkaMessage, Pipeline, Sink, Topics
+from worker.agents import KafkaMessage, Pipeline, Topics
 from worker.dead_letters import WORKER_VERSION, Limit
 from worker.errors import DeadLetterLimit, FatalError, OutOfMemory, ScreenerError
 from worker.metrics import Metrics
 from worker.policy_file import read_policy
-from worker.publisher import Message
+from worker.publisher import Message, Sink
 from worker.screening import Screener
 
 DECISIONS, DEAD_LETTERS = "decisions", "dead-letters"
