@@ -19,7 +19,7 @@ from worker.demo.broker import LOOPBACK, Broker, fetch_kafka, free_port, start_k
 
 USER: Final = "screener"
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105  a password that opens nothing else
-LACKING: Final = ("no-comments", "no-decisions", "no-dead-letters", "no-group")
+LACKING: Final = ("no-comments", "no-decisions", "no-dead-letters", "no-group", "no-transactions")
 """Users with the same password who are to be denied one thing each."""
 MUTUAL_PRINCIPAL: Final = "CN=mutual-screener"
 _LISTENERS: Final = ("TLS", "MUTUAL", "ELSEWHERE", "EXPIRED", "SASL")

@@ -17,6 +17,10 @@ from worker.demo.process import Process
 START_S: Final = 180.0
 GRACE_S: Final = 40.0
 WORKER: Final = ("-m", "worker", "run")
+DELIVERY: Final = os.environ.get("SCREENER_TEST_DELIVERY", "at_least_once")
+"""How workers deliver where a test does not care: `SCREENER_TEST_DELIVERY=transactions make chaos`."""
+ONCE: Final = DELIVERY == "transactions"
+"""Whether nothing may ever be decided twice, whatever becomes of the worker."""
 SLOWLY: Final[dict[str, Any]] = {"cache_entries": 0, "max_window": 16, "max_in_flight": 128}
 """No repeats from memory, and small windows: something is always in the middle of something."""
 
@@ -52,6 +56,7 @@ class WorkerProcess:
             "session_timeout_s": 6,
             "startup_timeout_s": 30,
             "publish_timeout_s": 60,
+            "delivery": DELIVERY,
         } | settings
         clean = {name: value for name, value in os.environ.items() if not name.startswith("SCREENER_")}
         environment = clean | {f"SCREENER_{name.upper()}": str(value) for name, value in everything.items()}

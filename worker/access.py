@@ -2,7 +2,7 @@
 
 aiokafka's clients only log why they could not connect, and try again; some rights are missed days later, with the first dead
 letter. Here every reason is one line at once. What is asked changes nothing: reads and writes name a partition that cannot be,
-and Kafka looks at rights first.
+a transaction that nobody began is ended, and Kafka looks at rights first.
 """
 
 import asyncio
@@ -17,12 +17,14 @@ from aiokafka.errors import (
     KafkaError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.transaction import EndTxnRequest
 from msgspec import Struct
 
 from worker.connection import OAUTH, TLS_FILES
@@ -31,6 +33,7 @@ from worker.errors import StartupError
 _TIMEOUT_MS: Final = 10_000
 _NO_PARTITION: Final = 2**31 - 1
 _NO_GENERATION: Final = -1
+_NO_PRODUCER: Final = -1
 _ALL_REPLICAS: Final = -1
 
 
@@ -43,6 +46,8 @@ class Rights(Struct, frozen=True):
     """The topics that outcomes go to."""
     group: str
     """The consumer group, to be read as well."""
+    transactional_id: str | None = None
+    """One of those that the worker writes under; the others differ in the partition at the end. None: under none."""
 
 
 async def check_access(options: dict[str, Any], rights: Rights) -> None:
@@ -96,6 +101,10 @@ async def _missing(connection: AIOKafkaConnection, rights: Rights) -> list[str]:
     heartbeat = await connection.send(HeartbeatRequest(rights.group, _NO_GENERATION, ""))
     if heartbeat.error_code == GroupAuthorizationFailedError.errno:
         missing.append(f"READ on group {rights.group}")
+    if rights.transactional_id is not None:
+        end = await connection.send(EndTxnRequest(rights.transactional_id, _NO_PRODUCER, _NO_PRODUCER, False))
+        if end.error_code == TransactionalIdAuthorizationFailed.errno:
+            missing.append(f"WRITE on transactional id {rights.transactional_id}")
     return missing
 
 

@@ -1,16 +1,17 @@
-"""The Faust edge: events in, windows through the screener, outcomes out, acks in offset order.
+"""The Faust edge: events in, windows through the screener, outcomes and what is said of them.
 
-    agent ─► admit ─► queue ─► window ─► Screener (in a thread) ─► Publisher ─► Watermark ─► ack
+    agent ─► admit ─► queue ─► window ─► Screener (in a thread) ─► outcomes ─► AckingPipeline or TransactionalPipeline
 
-Knows nothing of models. Two promises are kept here: an event is acked only when its outcome and those of all events before it
-in its partition are confirmed by the broker; and nothing that is wrong with the world is mistaken for a wrong record: it ends
-the process, with what is unfinished uncommitted.
+Knows nothing of models. A promise that is kept here: nothing that is wrong with the world is mistaken for a wrong record; it
+ends the process, with what is unfinished uncommitted. What becomes of outcomes and offsets is the subclasses' (`worker.acking`,
+`worker.transactional`).
 """
 
+import abc
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 
@@ -21,7 +22,7 @@ from worker import codec, dead_letters
 from worker.backoff import Backoff
 from worker.errors import FatalError, OutOfMemory, Reason, ScreenerError, Stage, TransientError
 from worker.metrics import NO_CATEGORY, SUPPORT, Metrics
-from worker.publisher import Message, Sink
+from worker.publisher import Message
 from worker.records import AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
 from worker.shedding import is_overdue
@@ -92,12 +93,11 @@ class Topics(Struct, frozen=True):
     dead_letters: str
 
 
-class Pipeline:
-    """Takes events up to a bound, screens them in windows, publishes, acks.
+class Pipeline(abc.ABC):
+    """Takes events up to a bound, screens them in windows, delivers the outcomes.
 
     Args:
         screener: shared with nothing else in this process.
-        publisher: started by whoever made it.
         limit: how many dead letters are too many.
         generation: the consumer group's generation now; an ack of an older one is dropped.
         release: tells Faust to wait no longer for a message that will not be acked here. It holds the last one it handed
@@ -111,7 +111,6 @@ class Pipeline:
     def __init__(
         self,
         screener: Screener,
-        publisher: Sink,
         *,
         topics: Topics,
         metrics: Metrics,
@@ -128,7 +127,6 @@ class Pipeline:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._screener = screener
-        self._publisher = publisher
         self._topics = topics
         self._metrics = metrics
         self._limit = limit
@@ -227,6 +225,10 @@ class Pipeline:
         self._watermarks = {}
         self._accepting = True
 
+    async def assign(self, partitions: Collection[int]) -> None:  # noqa: ARG002  all the same to this one
+        """Called with each new assignment, before any of its offsets is asked for."""
+        self.resume()
+
     # Windows through.
 
     async def run(self) -> None:
@@ -254,8 +256,7 @@ class Pipeline:
             finally:
                 self._screening -= 1
                 self._changed.set()
-            await self._publish(window, outcomes)
-            self._finish(window)
+            await self._deliver(window, outcomes)
 
     async def _take(self) -> list[Delivery]:
         """The next window: at once when there is a full one or nothing else to do, so the model never waits for a timer.
@@ -321,20 +322,17 @@ class Pipeline:
 
     # Outcomes out.
 
-    async def _publish(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
-        reasons = [outcome.reason if isinstance(outcome, Rejection) else None for outcome in outcomes if outcome]
-        # Before anything is written: a topic full of wrong records must not be moved into the dead letters.
-        self._limit.note(reasons)
+    @abc.abstractmethod
+    async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
+        """Publish outcomes, then let the offsets be committed. Another window may overtake this one meanwhile."""
 
-        started = time.perf_counter()
-        written = [(delivery, outcome) for delivery, outcome in zip(window, outcomes, strict=True) if outcome]
-        refused = await self._publisher.publish([self._message(delivery, outcome) for delivery, outcome in written])
-        if refused:
-            written = await self._publish_refused(written, refused)
-        self._metrics.stage("publish", time.perf_counter() - started)
-        self._count(written, tombstones=len(window) - len(written))
+    def _note(self, outcomes: Sequence[Outcome | None]) -> None:
+        """Before anything is written: a topic full of wrong records must not be moved into the dead letters."""
+        self._limit.note(
+            [outcome.reason if isinstance(outcome, Rejection) else None for outcome in outcomes if outcome]
+        )
 
-    async def _publish_refused(
+    def _reject(
         self, written: Sequence[tuple[Delivery, Outcome]], refused: Sequence[int]
     ) -> list[tuple[Delivery, Outcome]]:
         """A decision too large for its topic becomes a dead letter; a dead letter too large needs a person."""
@@ -342,7 +340,7 @@ class Pipeline:
         for at in refused:
             delivery, outcome = written[at]
             if isinstance(outcome, Rejection):
-                raise _dead_letter_refused(delivery.source, self._topics.dead_letters)
+                raise dead_letter_refused(delivery.source, self._topics.dead_letters)
             rejection = Rejection(
                 Stage.PUBLISH,
                 Reason.DECISION_REFUSED,
@@ -351,8 +349,6 @@ class Pipeline:
             )
             result[at] = (delivery, rejection)
         self._limit.note([Reason.DECISION_REFUSED] * len(refused))
-        if again := await self._publisher.publish([self._message(*result[at]) for at in refused]):
-            raise _dead_letter_refused(result[refused[again[0]]][0].source, self._topics.dead_letters)
         return result
 
     def _message(self, delivery: Delivery, outcome: Outcome) -> Message:
@@ -395,29 +391,18 @@ class Pipeline:
             if (timestamp := delivery.event.message.timestamp) is not None:
                 metrics.end_to_end_seconds.observe(max(0.0, now - timestamp))
 
-    # Acks, in offset order.
+    # Ends.
 
-    def _finish(self, window: Sequence[Delivery]) -> None:
-        generation = self._generation()
-        settled = settled_bytes = 0
-        for delivery in window:
-            message = delivery.event.message
-            current = (
-                self._watermarks.get(message.partition) is delivery.watermark and message.generation_id == generation
-            )
-            for ready in delivery.watermark.finish(message.offset):
-                # After a rebalance somebody else, or we again, read from the last commit: an ack now would skip ahead of that.
-                if current:
-                    ready.event.ack()
-                else:
-                    self._release(ready.event.message)
-                    self._metrics.stale_acks.inc()
-                settled += 1
-                settled_bytes += _size(ready)
-        self.finished += len(window)
-        self._add_in_flight(-settled, -settled_bytes)
-        first, last = window[0].source, window[-1].source
-        log.debug("window finished", records=len(window), first=str(first), last=str(last))
+    def _is_current(self, delivery: Delivery) -> bool:
+        message = delivery.event.message
+        return (
+            self._watermarks.get(message.partition) is delivery.watermark
+            and message.generation_id == self._generation()
+        )
+
+    def _settle(self, finished: int, settled: Sequence[Delivery]) -> None:
+        self.finished += finished
+        self._add_in_flight(-len(settled), -sum(map(_size, settled)))
 
     def _add_in_flight(self, records: int, size: int) -> None:
         self._in_flight += records
@@ -437,7 +422,7 @@ def _size(delivery: Delivery) -> int:
     return len(delivery.event.message.value or b"")
 
 
-def _dead_letter_refused(source: Source, topic: str) -> ScreenerError:
+def dead_letter_refused(source: Source, topic: str) -> ScreenerError:
     return FatalError(
         f"the dead letter for {source.topic}/{source.partition}/{source.offset} is too large for {topic}: "
         "raise that topic's max.message.bytes above the comments topic's"

@@ -11,7 +11,8 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,14 +24,16 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from worker import dead_letters
 from worker.access import Rights, check_access
+from worker.acking import AckingPipeline
 from worker.agents import Pipeline, Topics
 from worker.buffer import Buffer
 from worker.classifier import Classifier
 from worker.connection import broker_urls, client_options, faust_credentials
 from worker.consumer import Transport
-from worker.errors import FatalError, StartupError
+from worker.errors import FatalError, ScreenerError, StartupError
 from worker.health import HealthServer
 from worker.lag import LagMeter
+from worker.ledger import Ledgers, transactional_id
 from worker.metrics import Metrics
 from worker.operating_points import operating_points_of
 from worker.policy import Policy
@@ -39,6 +42,7 @@ from worker.publisher import Publisher
 from worker.screening import Detect, Screener
 from worker.settings import Settings
 from worker.topics import check_topics_exist, describe_topics
+from worker.transactional import TransactionalPipeline
 from worker.watchdog import Watchdog
 
 log = structlog.get_logger()
@@ -56,13 +60,14 @@ _METER_EVERY_S: Final = 5.0
 _METER_TIMEOUT_S: Final = 30.0
 _BEAT_EVERY_S: Final = 0.1
 _ABANDON_S: Final = 5.0
+_NEVER_S: Final = 10.0 * 365 * 86400
 
 
 class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
     """Faust's application, telling us of rebalances before it waits for our events, and before it sends new ones."""
 
     on_revoking: Callable[[], None] = staticmethod(lambda: None)
-    on_assigned: Callable[[], None] = staticmethod(lambda: None)
+    on_assigned: Callable[[set[Any]], Awaitable[None]]
     max_buffer_bytes: int
 
     def on_rebalance_start(self) -> None:
@@ -71,7 +76,11 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
         self.on_revoking()
 
     async def _on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
-        self.on_assigned()
+        try:
+            await self.on_assigned(assigned)
+        except FatalError as error:
+            await self.crash(error)
+            return
         await super()._on_partitions_assigned(assigned, generation_id)
 
     def _new_transport(self) -> Transport:
@@ -103,8 +112,8 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         consumer_group_instance_id=settings.group_instance_id,
         # Every comment gets a decision, those from before the first start too.
         consumer_auto_offset_reset="earliest",
-        # Exactly-once puts output and offsets into different transactions (and loses the first in practice): repeats
-        # that carry the same decision id are the honest promise.
+        # Faust's exactly-once puts output and offsets into different transactions (and loses the first in practice): repeats
+        # that carry the same decision id are the honest promise, or transactions of our own (`worker.ledger`).
         processing_guarantee="at_least_once",
         stream_buffer_maxsize=_BUFFER,
         stream_wait_empty=True,
@@ -121,6 +130,9 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         datadir=str(datadir),
     )
     app.max_buffer_bytes = settings.max_in_flight_bytes
+    if settings.delivery == "transactions":
+        # Faust commits nothing then, and would complain of it.
+        app.conf.broker_commit_livelock_soft_timeout = _NEVER_S
     return app
 
 
@@ -238,12 +250,7 @@ class Worker:
         await check_topics(settings, options, stop)
         if stop.is_set():
             return
-        publisher = Publisher(
-            options,
-            compression=None if settings.compression == "none" else settings.compression,
-            timeout_s=settings.publish_timeout_s,
-            retried=self._metrics.publish_retries.inc,
-        )
+        publisher = self._create_publisher(options)
         meter = LagMeter(options, topic=settings.comments_topic, group_id=settings.group_id)
         for client in (publisher, meter):
             await _connect(client)
@@ -261,11 +268,31 @@ class Worker:
         async with _background(self._beat(), self._meter(meter, pipeline, publisher)):
             await self._screen(app, pipeline, stop)
 
-    def _wire(self, app: ScreenerApp, screener: Screener, publisher: Publisher) -> Pipeline:
+    def _create_publisher(self, options: dict[str, Any]) -> Publisher | Ledgers:
+        settings = self._settings
+        compression = None if settings.compression == "none" else settings.compression
+        retried = self._metrics.publish_retries.inc
+        if settings.delivery == "at_least_once":
+            return Publisher(options, compression=compression, timeout_s=settings.publish_timeout_s, retried=retried)
+        return Ledgers(
+            options,
+            topic=settings.comments_topic,
+            group_id=settings.group_id,
+            compression=compression,
+            timeout_s=settings.publish_timeout_s,
+            fence_wait_s=settings.session_timeout_s / 2,
+            retried=retried,
+        )
+
+    def _wire(self, app: ScreenerApp, screener: Screener, publisher: Publisher | Ledgers) -> Pipeline:
         settings, loop = self._settings, asyncio.get_running_loop()
-        pipeline = Pipeline(
+        create_pipeline: Callable[..., Pipeline] = (
+            partial(TransactionalPipeline, ledgers=publisher, patience_s=settings.rebalance_timeout_s)
+            if isinstance(publisher, Ledgers)
+            else partial(AckingPipeline, publisher=publisher)
+        )
+        pipeline = create_pipeline(
             screener,
-            publisher,
             topics=Topics(settings.decisions_topic, settings.dead_letters_topic),
             metrics=self._metrics,
             limit=dead_letters.Limit(
@@ -285,7 +312,11 @@ class Worker:
             loop.call_soon_threadsafe(pipeline.pause)
 
         app.on_revoking = on_revoking
-        app.on_assigned = pipeline.resume
+
+        async def on_assigned(assigned: set[Any]) -> None:
+            await pipeline.assign({tp.partition for tp in assigned if tp.topic == settings.comments_topic})
+
+        app.on_assigned = on_assigned
         app.on_partitions_assigned.connect(self._note_assignment)
         topic = app.topic(settings.comments_topic, key_type=bytes, value_type=bytes, value_serializer="raw")
         app.agent(topic, name="screen-comments")(pipeline.agent)
@@ -372,7 +403,7 @@ class Worker:
             self._metrics.paused.set(bool(self._paused()))
             self._watchdog.beat()
 
-    async def _meter(self, meter: LagMeter, pipeline: Pipeline, publisher: Publisher) -> None:
+    async def _meter(self, meter: LagMeter, pipeline: Pipeline, publisher: Publisher | Ledgers) -> None:
         """Compare positions with the partitions' ends; tell metrics and watchdog."""
         while True:
             positions, now = pipeline.positions(), time.time()
@@ -423,7 +454,14 @@ async def check_topics(settings: Settings, options: dict[str, Any], stop: asynci
         StartupError: no broker in `startup_timeout_s`, one that refuses us, a topic that is not there, or other partitions
             than expected.
     """
-    rights = Rights(settings.comments_topic, (settings.decisions_topic, settings.dead_letters_topic), settings.group_id)
+    rights = Rights(
+        settings.comments_topic,
+        (settings.decisions_topic, settings.dead_letters_topic),
+        settings.group_id,
+        transactional_id(settings.group_id, settings.comments_topic, 0)
+        if settings.delivery == "transactions"
+        else None,
+    )
     deadline = time.monotonic() + settings.startup_timeout_s
     while True:
         try:
@@ -447,7 +485,7 @@ async def check_topics(settings: Settings, options: dict[str, Any], stop: asynci
         )
 
 
-async def _connect(client: Publisher | LagMeter) -> None:
+async def _connect(client: Publisher | Ledgers | LagMeter) -> None:
     try:
         await client.start()
     except KafkaError as error:
@@ -464,8 +502,10 @@ async def _abandon(app: ScreenerApp, pipeline: Pipeline) -> None:
 
 
 async def _crash_of(app: ScreenerApp) -> None:
-    """Wait until Faust gives up. Raises FatalError: why it did."""
+    """Wait until Faust gives up. Raises ScreenerError: why it did."""
     await app.wait()
+    if isinstance(app.crash_reason, ScreenerError):
+        raise app.crash_reason
     raise FatalError(f"Kafka consumer: {app.crash_reason!r}")
 
 

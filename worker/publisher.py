@@ -26,8 +26,8 @@ from worker.errors import FatalError
 
 log = structlog.get_logger()
 
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-_FORBIDDEN = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+FORBIDDEN = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 # The broker has the last word on size (`max.message.bytes`); ours only has to be out of its way.
 _MAX_REQUEST_BYTES = 64 * 2**20
 _REQUEST_TIMEOUT_MS = 30_000
@@ -53,6 +53,18 @@ class Sink(Protocol):
         """Write messages; indices of those that are too large. Raises FatalError where not confirmed in time."""
 
 
+def producer_options(options: dict[str, Any], compression: str | None) -> dict[str, Any]:
+    """What any producer of ours is made with."""
+    return options | {
+        "acks": "all",
+        "compression_type": compression,
+        "linger_ms": 5,
+        "max_batch_size": 256 * 1024,
+        "max_request_size": _MAX_REQUEST_BYTES,
+        "request_timeout_ms": _REQUEST_TIMEOUT_MS,
+    }
+
+
 class Publisher:
     """Writes messages and says what became of each.
 
@@ -75,14 +87,7 @@ class Publisher:
         create_producer: Callable[..., AIOKafkaProducer] = AIOKafkaProducer,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._options = options | {
-            "acks": "all",
-            "compression_type": compression,
-            "linger_ms": 5,
-            "max_batch_size": 256 * 1024,
-            "max_request_size": _MAX_REQUEST_BYTES,
-            "request_timeout_ms": _REQUEST_TIMEOUT_MS,
-        }
+        self._options = producer_options(options, compression)
         self._timeout_s = timeout_s
         self._retried = retried
         self._create_producer = create_producer
@@ -136,14 +141,15 @@ class Publisher:
         refused: list[int] = []
         pending = list(range(len(messages)))
         while True:
-            results = await self._send([messages[at] for at in pending])
+            assert self._producer is not None, "publish before start"  # noqa: S101  a mistake in this code, not in the world
+            results = await send(self._producer, [messages[at] for at in pending])
             failed = []
             for at, error in zip(pending, results, strict=True):
                 if error is None:
                     continue
-                if isinstance(error, _TOO_LARGE):
+                if isinstance(error, TOO_LARGE):
                     refused.append(at)
-                elif isinstance(error, _FORBIDDEN):
+                elif isinstance(error, FORBIDDEN):
                     raise FatalError(f"not allowed to write to {messages[at].topic}: {type(error).__name__}") from error
                 else:
                     failed.append((at, error))
@@ -159,32 +165,32 @@ class Publisher:
             self._retried(len(pending))
             await asyncio.sleep(pause)
 
-    async def _send(self, messages: Sequence[Message]) -> list[KafkaError | None]:
-        """One try for each: None where it was confirmed, else what went wrong."""
-        assert self._producer is not None, "publish before start"  # noqa: S101  a mistake in this code, not in the world
-        confirmations: list[Any] = []
-        for message in messages:
-            try:
-                confirmations.append(
-                    await self._producer.send(
-                        message.topic,
-                        key=message.key,
-                        value=message.value,
-                        headers=message.headers,
-                        timestamp_ms=message.timestamp_ms,
-                        partition=message.partition,
-                    )
+
+async def send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> list[KafkaError | None]:
+    """One try for each: None where it was confirmed, else what went wrong."""
+    confirmations: list[Any] = []
+    for message in messages:
+        try:
+            confirmations.append(
+                await producer.send(
+                    message.topic,
+                    key=message.key,
+                    value=message.value,
+                    headers=message.headers,
+                    timestamp_ms=message.timestamp_ms,
+                    partition=message.partition,
                 )
-            except KafkaError as error:
-                confirmations.append(error)
-        results: list[KafkaError | None] = []
-        for confirmation in confirmations:
-            if isinstance(confirmation, KafkaError):
-                results.append(confirmation)
-                continue
-            try:
-                await confirmation
-                results.append(None)
-            except KafkaError as error:
-                results.append(error)
-        return results
+            )
+        except KafkaError as error:
+            confirmations.append(error)
+    results: list[KafkaError | None] = []
+    for confirmation in confirmations:
+        if isinstance(confirmation, KafkaError):
+            results.append(confirmation)
+            continue
+        try:
+            await confirmation
+            results.append(None)
+        except KafkaError as error:
+            results.append(error)
+    return results

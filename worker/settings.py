@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         60.0, description="How long a rebalance waits for this worker to finish its work."
     )
     commit_interval_s: Seconds = Field(0.5, description="How often finished offsets are committed.")
+    delivery: Literal["at_least_once", "transactions"] = Field(
+        "at_least_once",
+        description="`transactions`: outcomes and offsets in one, so that who reads `read_committed` sees each outcome once.",
+    )
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
         "lz4", description="Compression of what is published."
     )

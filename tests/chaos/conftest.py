@@ -1,6 +1,7 @@
 """A cluster for the session, whole at the start of each scenario, and a line for each in a table at the end.
 
-`SCREENER_CHAOS_SEED` gives all scenarios that seed; without it each has its own, always the same.
+`SCREENER_CHAOS_SEED` gives all scenarios that seed; without it each has its own, always the same. With
+`SCREENER_TEST_DELIVERY=transactions` the workers deliver in transactions, and a repeat fails the scenario.
 """
 
 import os
@@ -15,6 +16,7 @@ from tests.audit import Audit, Counts
 from tests.chaos.cluster import Cluster, start_cluster
 from tests.kept_logs import keep_logs, pytest_runtest_makereport
 from tests.topics import Topics, fresh_topics
+from tests.workers import DELIVERY, ONCE
 
 __all__ = ["pytest_runtest_makereport"]
 
@@ -25,10 +27,14 @@ _LINES: Final = pytest.StashKey[dict[str, tuple[int, Counts]]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "chaos_slice: one of the scenarios that CI runs every time")
+    config.addinivalue_line("markers", "acks_only: about acks; deselected where workers deliver in transactions")
     config.stash[_LINES] = {}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    deselected = [item for item in items if ONCE and item.get_closest_marker("acks_only")]
+    items[:] = [item for item in items if item not in deselected]
+    config.hook.pytest_deselected(items=deselected)
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_S))
@@ -47,7 +53,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
                 took[report.nodeid] = took.get(report.nodeid, 0.0) + report.duration
     if not config.stash[_LINES]:
         return
-    terminalreporter.section("scenarios")
+    terminalreporter.section(f"scenarios, {DELIVERY.replace('_', ' ')}")
     names = Counts.__struct_fields__
     terminalreporter.write_line("  ".join(("   seed", *names, "seconds", "scenario")))
     for nodeid, (seed, counts) in config.stash[_LINES].items():
@@ -92,6 +98,6 @@ def seed(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 async def audit(cluster: Cluster, topics: Topics, seed: int, request: pytest.FixtureRequest) -> AsyncIterator[Audit]:
     """The scenario's auditor; what it counted becomes a line in the table, whatever the outcome."""
-    async with Audit(cluster, topics) as auditor:
+    async with Audit(cluster, topics, once=ONCE) as auditor:
         yield auditor
         request.config.stash[_LINES][request.node.nodeid] = seed, auditor.counts()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from worker import cli
+from worker.acking import AckingPipeline
 from worker.agents import Delivery, Pipeline
 from worker.classifier import Found, Piece
 from worker.onnx import OnnxClassifier
@@ -60,7 +61,7 @@ def no_memory_to_tokenise() -> None:
 
 def hold_the_first_window() -> None:
     """The first window that is taken up is never published; those behind it are."""
-    pop, publish = Pipeline._pop_window, Pipeline._publish
+    pop, publish = Pipeline._pop_window, AckingPipeline._publish
     first: list[Delivery] = []
 
     def remember(self: Pipeline) -> list[Delivery]:
@@ -68,13 +69,13 @@ def hold_the_first_window() -> None:
         first.extend(window if not first else ())
         return window
 
-    async def publish_all_but_the_first(self: Pipeline, window: Sequence[Delivery], outcomes: Any) -> None:
+    async def publish_all_but_the_first(self: AckingPipeline, window: Sequence[Delivery], outcomes: Any) -> None:
         if window[0] is first[0]:
             await asyncio.Event().wait()
         await publish(self, window, outcomes)
 
     Pipeline._pop_window = remember  # type: ignore[method-assign]
-    Pipeline._publish = publish_all_but_the_first  # type: ignore[method-assign]
+    AckingPipeline._publish = publish_all_but_the_first  # type: ignore[method-assign]
 
 
 def _after_some_answers(happens: Callable[[], None]) -> None:

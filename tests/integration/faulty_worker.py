@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from worker import cli
+from worker import cli, publisher
+from worker.acking import AckingPipeline
 from worker.agents import Delivery, Pipeline
 from worker.classifier import Found, Piece
 from worker.onnx import OnnxClassifier
@@ -57,11 +58,11 @@ def hang_tokeniser() -> None:
 def hang_publish() -> None:
     """Nothing that is sent is ever confirmed, and nothing ever fails."""
 
-    async def hang_for_ever(self: Publisher, messages: Sequence[Message]) -> list[Any]:
+    async def hang_for_ever(*_: object) -> list[Any]:
         await asyncio.Event().wait()
-        return [self, messages]
+        return []
 
-    Publisher._send = hang_for_ever  # type: ignore[method-assign]
+    publisher.send = hang_for_ever  # type: ignore[assignment]
 
 
 def block_the_loop() -> None:
@@ -70,7 +71,7 @@ def block_the_loop() -> None:
     def hang_for_ever(*_: object) -> None:
         time.sleep(3600)
 
-    Pipeline._finish = hang_for_ever  # type: ignore[method-assign,assignment]
+    AckingPipeline._finish = hang_for_ever  # type: ignore[method-assign,assignment]
 
 
 def no_memory() -> None:
@@ -84,15 +85,15 @@ def no_memory() -> None:
 
 def ack_before_publish() -> None:
     """What an automatic ack does."""
-    publish, finish = Pipeline._publish, Pipeline._finish
+    publish, finish = AckingPipeline._publish, AckingPipeline._finish
 
-    async def publish_late(self: Pipeline, window: Sequence[Delivery], outcomes: Any) -> None:
+    async def publish_late(self: AckingPipeline, window: Sequence[Delivery], outcomes: Any) -> None:
         finish(self, window)
         await asyncio.sleep(1)
         await publish(self, window, outcomes)
 
-    Pipeline._publish = publish_late  # type: ignore[method-assign]
-    Pipeline._finish = lambda *_: None  # type: ignore[method-assign]
+    AckingPipeline._publish = publish_late  # type: ignore[method-assign]
+    AckingPipeline._finish = lambda *_: None  # type: ignore[method-assign]
 
 
 def ack_out_of_order() -> None:
@@ -109,7 +110,7 @@ def ack_out_of_order() -> None:
             self._screening += 1
         return outcomes
 
-    def ack_all(self: Pipeline, window: Sequence[Delivery]) -> None:
+    def ack_all(self: AckingPipeline, window: Sequence[Delivery]) -> None:
         for delivery in window:
             delivery.event.ack()
             delivery.watermark.finish(delivery.event.message.offset)
@@ -118,7 +119,7 @@ def ack_out_of_order() -> None:
 
     # Faust itself does not commit past a gap but for one missing offset, so the first of a window is acked unseen.
     Pipeline._screen = some_are_slow  # type: ignore[method-assign]
-    Pipeline._finish = ack_all  # type: ignore[method-assign]
+    AckingPipeline._finish = ack_all  # type: ignore[method-assign]
 
 
 def send_unconfirmed() -> None:

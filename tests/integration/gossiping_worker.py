@@ -13,7 +13,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from worker import cli
-from worker.agents import Delivery, Pipeline
+from worker.acking import AckingPipeline
+from worker.agents import Delivery
 from worker.classifier import Piece
 from worker.onnx import OnnxClassifier
 
@@ -45,15 +46,15 @@ def quote_what_was_not_sent() -> None:
 
 def crash() -> None:
     """In a place where nobody foresees it, with every record of the window in the message."""
-    finish = Pipeline._finish
+    finish = AckingPipeline._finish
 
-    def quote(self: Pipeline, window: Sequence[Delivery]) -> None:
+    def quote(self: AckingPipeline, window: Sequence[Delivery]) -> None:
         values = [delivery.event.message.value for delivery in window]
         if any(b"finale" in (value or b"") for value in values):
             raise RuntimeError(f"cannot finish {values}")
         finish(self, window)
 
-    Pipeline._finish = quote  # type: ignore[method-assign]
+    AckingPipeline._finish = quote  # type: ignore[method-assign]
 
 
 def hang() -> None:

@@ -20,6 +20,7 @@ from worker.app import check_topics
 from worker.connection import client_options
 from worker.demo.broker import free_port
 from worker.errors import StartupError
+from worker.ledger import transactional_id
 from worker.settings import Settings
 from worker.topics import describe_topics
 
@@ -47,6 +48,9 @@ WAYS: Final[dict[str, Settled]] = {
         "SCRAM-SHA-512", sasl_username=USER, sasl_password_file=written(folder, PASSWORD)
     ),
     "oauthbearer": lambda broker, folder: broker.sasl("OAUTHBEARER", sasl_oauth_token_file=written(folder, token())),
+    "in transactions": lambda broker, _: broker.sasl(
+        "PLAIN", sasl_username=USER, sasl_password=PASSWORD, delivery="transactions"
+    ),
 }
 
 
@@ -65,7 +69,7 @@ def topics_of(secured: SecuredBroker) -> dict[str, Topics]:
         return {way: await fresh_topics(secured.open) for way in WAYS}
 
     found = asyncio.run(create())
-    assert len(COMMANDS) == 3
+    assert len(COMMANDS) == 4
     for command in COMMANDS:
         secured.run(allowing(command, list(found.values())))
     return found
@@ -79,6 +83,8 @@ def allowing(command: str, topics: list[Topics]) -> str:
         "--topic moderation.decisions": [of.decisions for of in topics],
         "--topic moderation.dead-letters": [of.dead_letters for of in topics],
         "--group comment-screener": [of.comments for of in topics],
+        # Who delivers without needs none; "in transactions" stands last.
+        "--transactional-id comment-screener.": [f"{topics[-1].comments}."],
     }.items():
         option = documented.split()[0]
         command = re.sub(f"{documented}(?= |$)", " ".join(f"{option} {name}" for name in names), command)
@@ -238,12 +244,18 @@ async def test_a_broker_that_hangs_up_is_asked_again_and_then_given_up(
 
 async def test_each_right_is_needed_and_named_at_start(secured: SecuredBroker) -> None:
     topics = await fresh_topics(secured.open)
-    group, rights = topics.comments, Rights(topics.comments, (topics.decisions, topics.dead_letters), topics.comments)
+    group, transactional = topics.comments, transactional_id(topics.comments, topics.comments, 0)
+    rights = Rights(topics.comments, (topics.decisions, topics.dead_letters), group, transactional)
     needed = {
         "no-comments": ("Read", f"--topic {topics.comments}", f"READ on topic {topics.comments}"),
         "no-decisions": ("Write", f"--topic {topics.decisions}", f"WRITE on topic {topics.decisions}"),
         "no-dead-letters": ("Write", f"--topic {topics.dead_letters}", f"WRITE on topic {topics.dead_letters}"),
         "no-group": ("Read", f"--group {group}", f"READ on group {group}"),
+        "no-transactions": (
+            "Write",
+            f"--transactional-id {transactional}",
+            f"WRITE on transactional id {transactional}",
+        ),
     }
     assert needed.keys() == set(LACKING)
     for name, (operation, resource, _) in needed.items():
@@ -257,6 +269,26 @@ async def test_each_right_is_needed_and_named_at_start(secured: SecuredBroker) -
         options = client_options(Settings(**secured.sasl("PLAIN", sasl_username=user, sasl_password=PASSWORD)))
         with pytest.raises(StartupError, match=f"^Kafka does not allow the worker: {re.escape(missing)}$"):
             await check_access(options, rights)
+
+
+async def test_a_transactional_id_that_is_refused_later_ends_the_worker(secured: SecuredBroker, tmp_path: Path) -> None:
+    """At start the worker asks about the first partition's alone."""
+    topics = await fresh_topics(secured.open)
+    for command in [
+        *COMMANDS[:3],
+        (
+            f"kafka-acls.sh --add --allow-principal User:{USER} --operation Write "
+            f"--transactional-id {transactional_id(topics.comments, topics.comments, 0)}"
+        ),
+    ]:
+        await asyncio.to_thread(secured.run, allowing(command, [topics]))
+    settings = WAYS["in transactions"](secured, tmp_path)
+    worker = WorkerProcess(settings["kafka_bootstrap_servers"], topics, tmp_path, **settings)
+
+    assert await worker.start().ended() == 1
+    assert worker.said().splitlines()[-1] == (
+        f"comment-screener: not allowed to commit as {topics.comments}: TransactionalIdAuthorizationFailed"
+    )
 
 
 async def test_all_that_is_missing_is_named_at_once(secured: SecuredBroker, tmp_path: Path) -> None:

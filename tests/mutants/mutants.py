@@ -33,6 +33,8 @@ _AGENTS: Final = ("tests/unit/test_agents.py",)
 _SCREENING: Final = ("tests/unit/test_screening.py",)
 _CONSUMER: Final = ("tests/unit/test_consumer.py",)
 _PUBLISHER: Final = ("tests/unit/test_publisher.py",)
+_LEDGER: Final = ("tests/unit/test_ledger.py",)
+_TRANSACTIONAL: Final = ("tests/unit/test_transactional.py",)
 _POLICY: Final = ("tests/unit/test_policy.py",)
 _EVERYTHING: Final = (
     "tests/integration/test_worker.py::test_every_record_is_accounted_for_and_decided_as_screen_decides_it"
@@ -59,9 +61,9 @@ MUTANTS: Final = (
         "early ack",
         "a worker that is killed loses the comments that it was about to publish",
         Edit(
-            "worker/agents.py",
-            "            await self._publish(window, outcomes)\n            self._finish(window)\n",
-            "            self._finish(window)\n            await self._publish(window, outcomes)\n",
+            "worker/acking.py",
+            "        await self._publish(window, outcomes)\n        self._finish(window)\n",
+            "        self._finish(window)\n        await self._publish(window, outcomes)\n",
         ),
         _AGENTS,
         _EVERYTHING,
@@ -70,9 +72,9 @@ MUTANTS: Final = (
         "ack out of order",
         "a window that overtakes another is committed over it; a kill loses the other",
         Edit(
-            "worker/agents.py",
-            "            for ready in delivery.watermark.finish(message.offset):\n",
-            "            delivery.watermark.finish(message.offset)\n            for ready in [delivery]:\n",
+            "worker/acking.py",
+            "            for ready in delivery.watermark.finish(delivery.source.offset):\n",
+            "            delivery.watermark.finish(delivery.source.offset)\n            for ready in [delivery]:\n",
         ),
         _AGENTS,
         _EVERYTHING,
@@ -118,8 +120,8 @@ MUTANTS: Final = (
         "what the broker never took is committed as done",
         Edit(
             "worker/publisher.py",
-            "                await confirmation\n                results.append(None)\n",
-            "                results.append(None)\n",
+            "            await confirmation\n            results.append(None)\n",
+            "            results.append(None)\n",
         ),
         _PUBLISHER,
         _EVERYTHING,
@@ -128,14 +130,15 @@ MUTANTS: Final = (
         "dead letter not awaited",
         "a record that could not be screened is committed before its dead letter is with the broker",
         Edit(
-            "worker/agents.py",
+            "worker/acking.py",
             "        refused = await self._publisher.publish("
             "[self._message(delivery, outcome) for delivery, outcome in written])\n",
-            "        if letters := [pair for pair in written if isinstance(pair[1], Rejection)]:\n"
-            "            late = self._publisher.publish([self._message(*pair) for pair in letters])\n"
-            "            self._late = asyncio.create_task(late)\n"
-            "        decided = [pair for pair in written if isinstance(pair[1], Decision)]\n"
-            "        refused = await self._publisher.publish([self._message(*pair) for pair in decided]) if decided else []\n",
+            "        import asyncio\n"
+            "        messages = [self._message(*pair) for pair in written]\n"
+            "        if letters := [message for message in messages if message.topic == self._topics.dead_letters]:\n"
+            "            self._late = asyncio.create_task(self._publisher.publish(letters))\n"
+            "        decided = [message for message in messages if message.topic == self._topics.decisions]\n"
+            "        refused = await self._publisher.publish(decided) if decided else []\n",
         ),
         _AGENTS,
         _EVERYTHING,
@@ -143,13 +146,17 @@ MUTANTS: Final = (
     Mutant(
         "stale-generation ack",
         "a worker that was frozen through a rebalance acks for an assignment that it no longer has",
-        Edit("worker/agents.py", " and message.generation_id == generation\n", "\n"),
+        Edit("worker/agents.py", "            and message.generation_id == self._generation()\n", ""),
         _AGENTS,
     ),
     Mutant(
         "ack of an earlier assignment",
         "records read before a rebalance are acked after it, ahead of those that are read again",
-        Edit("worker/agents.py", "self._watermarks.get(message.partition) is delivery.watermark and ", ""),
+        Edit(
+            "worker/agents.py",
+            "            self._watermarks.get(message.partition) is delivery.watermark\n            and ",
+            "            ",
+        ),
         _AGENTS,
     ),
     Mutant(
@@ -186,13 +193,13 @@ MUTANTS: Final = (
         "exception swallowed in the agent",
         "the broker refuses, the worker shrugs, and the comments are committed without a decision",
         Edit(
-            "worker/agents.py",
-            "            await self._publish(window, outcomes)\n            self._finish(window)\n",
-            "            try:\n"
-            "                await self._publish(window, outcomes)\n"
-            "            except ScreenerError:\n"
-            "                log.warning('publishing failed')\n"
-            "            self._finish(window)\n",
+            "worker/acking.py",
+            "        await self._publish(window, outcomes)\n        self._finish(window)\n",
+            "        try:\n"
+            "            await self._publish(window, outcomes)\n"
+            "        except Exception:\n"
+            "            log.warning('publishing failed')\n"
+            "        self._finish(window)\n",
         ),
         _AGENTS,
     ),
@@ -242,7 +249,7 @@ MUTANTS: Final = (
     Mutant(
         "dead-letter limit off",
         "a bad deploy of a producer drains the topic into the dead letters",
-        Edit("worker/agents.py", "        self._limit.note(reasons)\n", ""),
+        Edit("worker/acking.py", "        self._note(outcomes)\n", ""),
         _AGENTS,
     ),
     Mutant(
@@ -311,9 +318,9 @@ MUTANTS: Final = (
         "refused decision forgotten",
         "a decision that is too large for its topic is dropped, and its comment with it",
         Edit(
-            "worker/agents.py",
-            "            written = await self._publish_refused(written, refused)\n",
-            "            log.warning('refused', records=len(refused))\n",
+            "worker/acking.py",
+            "        if refused:\n",
+            "        if refused and not written:\n",
         ),
         _AGENTS,
     ),
@@ -350,7 +357,7 @@ MUTANTS: Final = (
         "counted before it is confirmed",
         "the dashboards tell of decisions that nobody ever got",
         Edit(
-            "worker/agents.py",
+            "worker/acking.py",
             "        started = time.perf_counter()\n"
             "        written = [(delivery, outcome) for delivery, outcome in zip(window, outcomes, strict=True) if outcome]\n",
             "        started = time.perf_counter()\n"
@@ -358,6 +365,67 @@ MUTANTS: Final = (
             "        self._count(written, tombstones=0)\n",
         ),
         _AGENTS,
+    ),
+    # ---- transactions
+    Mutant(
+        "transaction without its offset",
+        "a worker that dies after it has all of its last window decided twice",
+        Edit(
+            "worker/ledger.py",
+            "        await producer.send_offsets_to_transaction({self._tp: position}, self._group_id)\n",
+            "",
+        ),
+        _LEDGER,
+    ),
+    Mutant(
+        "commit whose answer was lost, done again",
+        "a broker that dies in answering has a window decided twice",
+        Edit(
+            "worker/ledger.py",
+            "                    return []\n                if committed != self.position",
+            "                    pass\n                elif committed != self.position",
+        ),
+        _LEDGER,
+    ),
+    Mutant(
+        "offset asked for before the last owner is fenced",
+        "what the last owner commits in between is decided twice",
+        Edit(
+            "worker/ledger.py",
+            "            self._producer = await self._start_producer()\n"
+            "            self.position = await self._committed(self._tp)\n",
+            "            self.position = await self._committed(self._tp)\n"
+            "            self._producer = await self._start_producer()\n",
+        ),
+        _LEDGER,
+    ),
+    Mutant(
+        "worker that was fenced takes the partition back",
+        "a worker that was frozen repeats what its heir has decided",
+        Edit(
+            "worker/ledger.py",
+            "                if committed != self.position:\n                    raise Lost\n",
+            "",
+        ),
+        _LEDGER,
+    ),
+    Mutant(
+        "transactions out of order",
+        "a window that overtakes another commits the offset past it",
+        Edit("worker/transactional.py", "        async with ledger.turn:\n", "        async with asyncio.Lock():\n"),
+        _TRANSACTIONAL,
+    ),
+    Mutant(
+        "outcomes of an earlier assignment committed",
+        "records read before a rebalance are committed after it, past those that are read again",
+        Edit("worker/transactional.py", "not self._owns(first) or ", ""),
+        _TRANSACTIONAL,
+    ),
+    Mutant(
+        "lost partition read on",
+        "a partition that somebody else writes for is read for ever, with nothing committed and no lag to be seen",
+        Edit("worker/transactional.py", "            await self._until_lost(run[0])\n", ""),
+        _TRANSACTIONAL,
     ),
     # ---- what a decision depends on
     Mutant(

@@ -82,8 +82,9 @@ ORDER = (
         "topics",
         "torch",
     },
-    {"access", "dead_letters_topic", "evaluation_picture", "screening"},
-    {"agents"},
+    {"access", "dead_letters_topic", "evaluation_picture", "provisioning", "screening"},
+    {"agents", "ledger"},
+    {"acking", "transactional"},
     {"app"},
 )
 
@@ -142,7 +143,7 @@ def test_the_order_is_the_designs() -> None:
         ("onnx", {"app", "cli_scoring"}),
         ("langid", {"app", "cli_scoring"}),
         ("app", {"cli"}),
-        ("agents", {"app"}),
+        ("agents", {"acking", "app", "transactional"}),
     ],
 )
 def test_only_the_edge_knows_the_heavy_parts(module: str, importers: set[str]) -> None:

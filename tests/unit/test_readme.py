@@ -18,7 +18,7 @@ from worker.settings import Settings
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
-NOT_OF_THE_WORKER = {"SCREENER_TEST_BROKER", "SCREENER_TRAINING_DATA"}
+NOT_OF_THE_WORKER = {"SCREENER_TEST_BROKER", "SCREENER_TEST_DELIVERY", "SCREENER_TRAINING_DATA"}
 """Variables of the tests and of the training."""
 
 CODE = [line for block in re.findall(r"```\w*\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]

@@ -1,0 +1,221 @@
+"""A partition's ledger: everything or nothing, once, whatever becomes of the answers."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    TransactionalIdAuthorizationFailed,
+)
+
+from worker.backoff import Backoff
+from worker.errors import FatalError
+from worker.ledger import Ledger, Lost
+from worker.publisher import Message
+
+TP = TopicPartition("comments", 0)
+ONE, TWO = Message("decisions", b"1", b"one"), Message("decisions", b"2", b"two")
+
+
+class Brokers:
+    """What Kafka keeps of one transactional id: its epoch, what is committed, and the group's offset."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.offset: int | None = None
+        self.written: list[bytes] = []
+        self.faults: list[tuple[str, Callable[[], None]]] = []
+        """Steps that go wrong when they are next taken, each once, and how."""
+
+    def fail(self, step: str, error: BaseException) -> None:
+        def fault() -> None:
+            raise error
+
+        self.faults.append((step, fault))
+
+    def step(self, name: str) -> None:
+        for at, (step, fault) in enumerate(self.faults):
+            if step == name:
+                del self.faults[at]
+                fault()
+                return
+
+
+class FakeProducer:
+    """aiokafka's transactional producer, as far as a ledger uses it."""
+
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
+        self._sender = SimpleNamespace(sender_task=None)
+        self.client = SimpleNamespace(close=self._close)
+        self.closed = False
+
+    async def start(self) -> None:
+        self._brokers.step("start")
+        self._brokers.epoch += 1
+        self._epoch = self._brokers.epoch
+
+    async def begin_transaction(self) -> None:
+        self._brokers.step("begin")
+        self._values: list[bytes] = []
+        self._offset = self._brokers.offset
+
+    async def send(self, _: str, *, value: bytes, **__: Any) -> asyncio.Future[None]:
+        self._values.append(value)
+        confirmed = asyncio.get_running_loop().create_future()
+        try:
+            self._brokers.step("send")
+            confirmed.set_result(None)
+        except KafkaError as error:
+            confirmed.set_exception(error)
+        return confirmed
+
+    async def send_offsets_to_transaction(self, offsets: dict[TopicPartition, int], group_id: str) -> None:
+        assert group_id == "group"
+        self._offset = offsets[TP]
+
+    async def commit_transaction(self) -> None:
+        self._brokers.step("before commit")
+        if self._epoch != self._brokers.epoch:
+            raise ProducerFenced
+        self._brokers.written += self._values
+        self._brokers.offset = self._offset
+        self._brokers.step("after commit")
+
+    async def _close(self) -> None:
+        self.closed = True
+
+
+class Bench:
+    def __init__(self, *, timeout_s: float = 10.0) -> None:
+        self.brokers = Brokers()
+        self.producers: list[FakeProducer] = []
+        self.owned = True
+        self.timeout_s = timeout_s
+
+    async def ledger(self) -> Ledger:
+        ledger = Ledger(
+            TP,
+            "group",
+            create_producer=self._create_producer,
+            committed=self._committed,
+            backoff=Backoff(0.001, 0.001),
+            timeout_s=self.timeout_s,
+            fence_wait_s=0.001,
+            retried=lambda _: None,
+        )
+        await ledger.open()
+        return ledger
+
+    def owns(self) -> bool:
+        return self.owned
+
+    def _create_producer(self) -> FakeProducer:
+        self.producers.append(FakeProducer(self.brokers))
+        return self.producers[-1]
+
+    async def _committed(self, tp: TopicPartition) -> int | None:
+        assert tp == TP
+        return self.brokers.offset
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_outcomes_and_offset_are_committed_together(bench: Bench) -> None:
+    ledger = await bench.ledger()
+    assert await ledger.commit([ONE, TWO], 2, bench.owns) == []
+    assert (bench.brokers.written, bench.brokers.offset, ledger.position) == ([b"one", b"two"], 2, 2)
+
+
+@pytest.mark.parametrize("step", ["start", "begin", "send", "before commit", "after commit"])
+async def test_whichever_step_fails_or_loses_its_answer_all_is_written_once(bench: Bench, step: str) -> None:
+    ledger = await bench.ledger()
+    bench.brokers.fail("begin", KafkaConnectionError())
+    bench.brokers.fail(step, KafkaConnectionError())
+    assert await ledger.commit([ONE], 1, bench.owns) == []
+    assert await ledger.commit([TWO], 2, bench.owns) == []
+    assert (bench.brokers.written, bench.brokers.offset) == ([b"one", b"two"], 2)
+    assert bench.brokers.faults == []
+
+
+async def test_a_producer_that_died_between_transactions_is_replaced(bench: Bench) -> None:
+    ledger = await bench.ledger()
+    bench.brokers.fail("begin", AssertionError("Invalid state transition"))
+    assert await ledger.commit([ONE], 1, bench.owns) == []
+    assert bench.brokers.written == [b"one"]
+    assert [producer.closed for producer in bench.producers] == [True, False]
+
+
+async def test_what_the_last_owner_commits_at_the_last_moment_is_not_done_again(bench: Bench) -> None:
+    bench.brokers.faults.append(("start", lambda: setattr(bench.brokers, "offset", 7)))
+    ledger = await bench.ledger()
+    assert ledger.position == 7
+
+
+async def test_fenced_by_an_heir_it_writes_nothing_and_leaves_the_heir_alone(bench: Bench) -> None:
+    zombie, heir = await bench.ledger(), await bench.ledger()
+    bench.owned = False
+    for _ in range(2):
+        with pytest.raises(Lost):
+            await zombie.commit([ONE], 1, bench.owns)
+    assert await heir.commit([ONE], 1, bench.owns) == []
+    assert bench.brokers.written == [b"one"]
+
+
+async def test_fenced_by_a_broker_that_waited_too_long_it_goes_on(bench: Bench) -> None:
+    ledger = await bench.ledger()
+    bench.brokers.epoch += 1
+    assert await ledger.commit([ONE], 1, bench.owns) == []
+    assert bench.brokers.written == [b"one"]
+
+
+async def test_a_zombie_that_does_not_know_it_yet_repeats_nothing_of_its_heir(bench: Bench) -> None:
+    zombie, heir = await bench.ledger(), await bench.ledger()
+    assert await heir.commit([ONE], 1, bench.owns) == []
+    with pytest.raises(Lost):
+        await zombie.commit([ONE, TWO], 2, bench.owns)
+    assert await heir.commit([TWO], 2, bench.owns) == []
+    assert bench.brokers.written == [b"one", b"two"]
+
+
+async def test_a_closed_ledger_opens_nothing_again(bench: Bench) -> None:
+    ledger = await bench.ledger()
+    await ledger.close()
+    with pytest.raises(Lost):
+        await ledger.commit([ONE], 1, bench.owns)
+    assert len(bench.producers) == 1
+
+
+async def test_what_is_too_large_is_named_and_nothing_written(bench: Bench) -> None:
+    ledger = await bench.ledger()
+    bench.brokers.fail("send", MessageSizeTooLargeError())
+    assert await ledger.commit([ONE, TWO], 2, bench.owns) == [0]
+    assert (bench.brokers.written, bench.brokers.offset) == ([], None)
+    assert await ledger.commit([TWO], 2, bench.owns) == []
+    assert bench.brokers.written == [b"two"]
+
+
+async def test_who_may_not_use_the_transactional_id_is_told_so_at_once(bench: Bench) -> None:
+    bench.brokers.fail("start", TransactionalIdAuthorizationFailed())
+    with pytest.raises(FatalError, match="not allowed to commit as group: TransactionalIdAuthorizationFailed"):
+        await bench.ledger()
+
+
+async def test_brokers_that_never_answer_end_the_process() -> None:
+    bench = Bench(timeout_s=0.05)
+    ledger = await bench.ledger()
+    for _ in range(1000):
+        bench.brokers.fail("begin", KafkaConnectionError())
+    with pytest.raises(FatalError, match="2 records not confirmed within"):
+        await ledger.commit([ONE, TWO], 2, bench.owns)
+    assert bench.brokers.written == []

@@ -1,0 +1,64 @@
+"""The Faust edge where outcomes are published and events acked, the default: each at least once.
+
+    window ─► Screener ─► Publisher ─► Watermark ─► ack ─► Faust's next commit
+
+The promise that is kept here: an event is acked only when its outcome and those of all events before it in its partition are
+confirmed by the broker.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from worker.agents import Delivery, Pipeline, dead_letter_refused
+from worker.publisher import Sink
+from worker.screening import Outcome, Screener
+
+log = structlog.get_logger()
+
+
+class AckingPipeline(Pipeline):
+    """A pipeline that publishes a window at a time, and acks in offset order.
+
+    Args:
+        publisher: started by whoever made it.
+        arguments: those of `worker.agents.Pipeline`.
+    """
+
+    def __init__(self, screener: Screener, publisher: Sink, **arguments: Any) -> None:
+        super().__init__(screener, **arguments)
+        self._publisher = publisher
+
+    async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
+        self._note(outcomes)
+        await self._publish(window, outcomes)
+        self._finish(window)
+
+    async def _publish(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
+        started = time.perf_counter()
+        written = [(delivery, outcome) for delivery, outcome in zip(window, outcomes, strict=True) if outcome]
+        refused = await self._publisher.publish([self._message(delivery, outcome) for delivery, outcome in written])
+        if refused:
+            written = self._reject(written, refused)
+            if again := await self._publisher.publish([self._message(*written[at]) for at in refused]):
+                raise dead_letter_refused(written[refused[again[0]]][0].source, self._topics.dead_letters)
+        self._metrics.stage("publish", time.perf_counter() - started)
+        self._count(written, tombstones=len(window) - len(written))
+
+    def _finish(self, window: Sequence[Delivery]) -> None:
+        settled: list[Delivery] = []
+        for delivery in window:
+            current = self._is_current(delivery)
+            for ready in delivery.watermark.finish(delivery.source.offset):
+                # After a rebalance somebody else, or we again, read from the last commit: an ack now would skip ahead of that.
+                if current:
+                    ready.event.ack()
+                else:
+                    self._release(ready.event.message)
+                    self._metrics.stale_acks.inc()
+                settled.append(ready)
+        self._settle(len(window), settled)
+        first, last = window[0].source, window[-1].source
+        log.debug("window finished", records=len(window), first=str(first), last=str(last))
