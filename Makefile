@@ -98,6 +98,14 @@ format: install ## Format, and fix what can be fixed
 schemas: install ## Write schemas/ from the records
 	$(BIN)/comment-screener schemas schemas
 
+.PHONY: dashboards
+dashboards: install ## Write deploy/grafana/dashboards from deploy/dashboards
+	$(BIN)/python -m deploy.dashboards
+
+.PHONY: ops-check
+ops-check: install ## Run every query of dashboards and alerts on a real Prometheus, and draw the dashboards (6 minutes; more the first time)
+	deploy/verify/ops_check.sh $(ARGS)
+
 .PHONY: lint-deploy
 lint-deploy: install ## Check the compose file, the Dockerfile, Prometheus' configuration and the dashboards with the real tools
 	deploy/lint.sh

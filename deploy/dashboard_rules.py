@@ -1,17 +1,17 @@
-# ruff: noqa: INP001  a script of lint.sh, no package
 """Prints a dashboard's expressions as Prometheus recording rules, so that promtool can parse them.
 
 python deploy/dashboard_rules.py deploy/grafana/dashboards/*.json > rules.yml && promtool check rules rules.yml
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 # What Grafana fills in before it asks Prometheus. $1 of label_replace is Prometheus' own.
-VARIABLES = {"$__rate_interval": "1m", "$__range": "30m", "$job": ".+", "$instance": ".+"}
+VARIABLES = {"$__rate_interval": "1m", "$__range": "30m", "$baseline": "1w", "$job": ".+", "$instance": ".+"}
 
 
 def expressions(node: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -20,7 +20,8 @@ def expressions(node: Any, place: str) -> Iterator[tuple[str, str]]:
         if "gridPos" in node:
             place = f"{place}:panel_{node['id']}"
         if "expr" in node:
-            yield f"{place}:{node.get('refId', 'annotation')}", node["expr"]
+            # An annotation has a name where a panel's query has a letter.
+            yield f"{place}:{node.get('refId') or re.sub(r'[^a-zA-Z]+', '_', node['name'])}", node["expr"]
         node = list(node.values())
     if isinstance(node, list):
         for value in node:

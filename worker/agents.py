@@ -204,6 +204,7 @@ class Pipeline(abc.ABC):
         delivery = Delivery(event, watermark, time.perf_counter())
         watermark.read(message.offset, delivery)
         self._queue.append(delivery)
+        self._metrics.records_read.labels(str(message.partition)).inc()
         self._add_in_flight(1, _size(delivery))
 
     def _has_room(self) -> bool:
@@ -274,6 +275,7 @@ class Pipeline(abc.ABC):
                     # The queue may have been dropped meanwhile.
                     await self._until(self._may_take)
             window = self._pop_window()
+            self._metrics.queue_length.set(len(self._queue))
             self._screening += 1
         now = time.perf_counter()
         for delivery in window:
@@ -408,6 +410,8 @@ class Pipeline(abc.ABC):
         self._in_flight += records
         self._in_flight_bytes += size
         self._metrics.in_flight.set(self._in_flight)
+        self._metrics.in_flight_bytes.set(self._in_flight_bytes)
+        self._metrics.queue_length.set(len(self._queue))
         self._changed.set()
 
     async def _until(self, ready: Callable[[], bool]) -> None:

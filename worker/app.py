@@ -37,7 +37,8 @@ from worker.ledger import Ledgers, transactional_id
 from worker.metrics import Metrics
 from worker.operating_points import operating_points_of
 from worker.policy import Policy
-from worker.policy_file import load_policy
+from worker.policy_file import PolicyError, load_policy, preset_names
+from worker.policy_watch import PolicyWatch
 from worker.publisher import Publisher
 from worker.screening import Detect, Screener
 from worker.settings import Settings
@@ -67,6 +68,7 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
     """Faust's application, telling us of rebalances before it waits for our events, and before it sends new ones."""
 
     on_revoking: Callable[[], None] = staticmethod(lambda: None)
+    on_committed: Callable[[], None] = staticmethod(lambda: None)
     on_assigned: Callable[[set[Any]], Awaitable[None]]
     max_buffer_bytes: int
 
@@ -222,13 +224,19 @@ class Worker:
     async def _run(self, stack: contextlib.AsyncExitStack, stop: asyncio.Event) -> None:
         settings = self._settings
         check_extensions()
+        self._metrics.limits(
+            batch_tokens=settings.max_batch_tokens,
+            in_flight=settings.max_in_flight,
+            in_flight_bytes=settings.max_in_flight_bytes,
+        )
         await self._health.start(settings.http_host, settings.http_port)
         stack.push_async_callback(self._health.stop)
         log.info("listening", host=settings.http_host, port=self._health.port)
 
         options = client_options(settings)
         started = time.monotonic()
-        policy = load_policy(settings.policy, operating_points_of(settings.model))
+        points = operating_points_of(settings.model)
+        policy = load_policy(settings.policy, points)
         for warning in policy.warnings:
             log.warning("policy", warning=warning)
         classifier = self._classifier
@@ -239,6 +247,7 @@ class Worker:
             create_screener, settings, self._metrics, classifier=classifier, policy=policy, detect=detect
         )
         self._model_ready = True
+        self._metrics.load_seconds.set(time.monotonic() - started)
         log.info(
             "model ready",
             model=screener.model.name,
@@ -265,7 +274,10 @@ class Worker:
             "the brokers have confirmed nothing": lambda: publisher.waiting_s,
             "there has been no memory to screen with": lambda: pipeline.failing_s,
         }
-        async with _background(self._beat(), self._meter(meter, pipeline, publisher)):
+        watch = PolicyWatch(Path(settings.policy), points, screener.policy) if self._may_reload() else None
+        async with _background(
+            self._beat(), self._meter(meter, pipeline, publisher), self._watch_policy(watch, screener)
+        ):
             await self._screen(app, pipeline, stop)
 
     def _create_publisher(self, options: dict[str, Any]) -> Publisher | Ledgers:
@@ -312,6 +324,7 @@ class Worker:
             loop.call_soon_threadsafe(pipeline.pause)
 
         app.on_revoking = on_revoking
+        app.on_committed = self._metrics.last_commit_seconds.set_to_current_time
 
         async def on_assigned(assigned: set[Any]) -> None:
             await pipeline.assign({tp.partition for tp in assigned if tp.topic == settings.comments_topic})
@@ -370,7 +383,12 @@ class Worker:
     async def _note_assignment(self, _: Any, assigned: set[Any], **__: Any) -> None:
         partitions = {tp.partition for tp in assigned if tp.topic == self._settings.comments_topic}
         for gone in (self._assigned or set()) - partitions:
-            for gauge in (self._metrics.watermark, self._metrics.lag_messages, self._metrics.lag_seconds):
+            for gauge in (
+                self._metrics.watermark,
+                self._metrics.earliest,
+                self._metrics.lag_messages,
+                self._metrics.lag_seconds,
+            ):
                 # A gauge that nobody updates any more would tell of a lag that somebody else has worked off.
                 with contextlib.suppress(KeyError):
                     gauge.remove(str(gone))
@@ -378,6 +396,40 @@ class Worker:
         self._metrics.assigned_partitions.set(len(partitions))
         self._metrics.rebalances.inc()
         log.info("assigned", partitions=sorted(partitions))
+
+    def _may_reload(self) -> bool:
+        """A preset comes with the worker, and changes with it."""
+        return self._settings.policy_reload_s > 0 and self._settings.policy not in preset_names()
+
+    async def _watch_policy(self, watch: PolicyWatch | None, screener: Screener) -> None:
+        """Adopt a changed policy, or say why not."""
+        while watch is not None:
+            await asyncio.sleep(self._settings.policy_reload_s)
+            try:
+                policy = await asyncio.to_thread(watch.look)
+            except PolicyError as error:
+                self._refuse(error)
+            else:
+                if policy is not None:
+                    self._adopt(policy, screener)
+            self._metrics.policy_refused.set(watch.refusing)
+
+    def _refuse(self, error: PolicyError) -> None:
+        self._metrics.policy_reloads.labels("refused").inc()
+        for problem in error.problems:
+            log.error("policy refused, the last one stays", problem=problem)
+
+    def _adopt(self, policy: Policy, screener: Screener) -> None:
+        before, after = screener.policy, policy.version
+        screener.adopt(policy)
+        self._metrics.describe(screener.model, after)
+        self._metrics.policy_reloads.labels("adopted").inc()
+        log.info("policy adopted", policy=after.id, version=after.version, sha256=after.sha256, before=before.sha256)
+        for warning in policy.warnings:
+            log.warning("policy", warning=warning)
+        if (before.id, before.version) == (after.id, after.version):
+            # Whoever reads a decision later looks for the policy by these.
+            log.warning("policy", warning=f"another policy under the same version {after.version}: raise it")
 
     def _not_ready(self) -> list[str]:
         reasons = []
@@ -401,6 +453,7 @@ class Worker:
             await asyncio.sleep(_BEAT_EVERY_S)
             self._metrics.loop_lag_seconds.set(max(0.0, time.monotonic() - before - _BEAT_EVERY_S))
             self._metrics.paused.set(bool(self._paused()))
+            self._metrics.ready.set(not self._not_ready())
             self._watchdog.beat()
 
     async def _meter(self, meter: LagMeter, pipeline: Pipeline, publisher: Publisher | Ledgers) -> None:
@@ -419,6 +472,7 @@ class Worker:
                         waiting = waiting or any(lags.values())
                 for partition, lag in lags.items():
                     self._metrics.lag_messages.labels(str(partition)).set(lag)
+                    self._metrics.earliest.labels(str(partition)).set(meter.beginnings[partition])
             except (KafkaError, TimeoutError) as error:
                 # Without the broker there is nothing to be stalled on: publishing has a bound of its own.
                 log.warning("cannot measure lag", error=type(error).__name__)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worker import cli_dead_letters, cli_policy
+from worker import cli_dead_letters, cli_policy, cli_topics
 from worker.cli_evaluate import evaluate
 from worker.cli_screen import screen
 from worker.demo import load
@@ -36,8 +36,7 @@ class _Commands(typer.core.TyperGroup):
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-topics = typer.Typer(no_args_is_help=True, help="The topics that the worker needs.")
-app.add_typer(topics, name="topics")
+app.add_typer(cli_topics.app, name="topics")
 app.add_typer(cli_policy.app, name="policy")
 app.add_typer(cli_dead_letters.app, name="dead-letters")
 app.command()(screen)
@@ -103,21 +102,6 @@ def health() -> None:
     except OSError as error:
         typer.echo(f"no worker answers on {host}:{port}: {error}", err=True)
         raise typer.Exit(1) from None
-
-
-@topics.command()
-def create(
-    partitions: Annotated[int, typer.Option(help="Partitions of each topic.", min=1)] = 8,
-    replication: Annotated[int, typer.Option(help="Copies of each partition.", min=1)] = 1,
-) -> None:
-    """Create the comments, decisions and dead-letter topics, where they are not there yet."""
-    settings = load_settings()
-    from worker.connection import client_options  # noqa: PLC0415
-    from worker.topics import create_topics, worker_topics  # noqa: PLC0415
-
-    created = asyncio.run(create_topics(worker_topics(settings, partitions, replication), **client_options(settings)))
-    for topic in created:
-        typer.echo(f"created {topic}")
 
 
 @app.command()

@@ -36,6 +36,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._acked_index[tp].clear()
         return offset
 
+    async def _commit(self, offsets: Any) -> bool:
+        committed: bool = await super()._commit(offsets)
+        if committed:
+            self.app.on_committed()
+        return committed
+
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
         """Holes need no account, and a compacted topic is full of them."""
 

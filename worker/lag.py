@@ -28,6 +28,8 @@ class LagMeter:
         self._options = options | {"isolation_level": "read_committed"}
         # In the group only to read its commits: it subscribes to nothing, so it never joins.
         self._consumer = AIOKafkaConsumer(**self._options, group_id=group_id, enable_auto_commit=False)
+        self.beginnings: dict[int, int] = {}
+        """The first offset that each partition still had when it was last measured."""
 
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
@@ -46,6 +48,7 @@ class LagMeter:
         topic_partitions = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
         ends = await self._consumer.end_offsets(topic_partitions)
         beginnings = await self._consumer.beginning_offsets(topic_partitions)
+        self.beginnings = {tp.partition: offset for tp, offset in beginnings.items()}
         lags = {}
         for tp in topic_partitions:
             position = positions.get(tp.partition)

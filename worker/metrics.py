@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
-from worker.classifier import LABELS
+from worker.classifier import LABELS, Scores
 from worker.errors import Reason
 from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, Model, PolicyVersion
 
@@ -18,6 +18,8 @@ CATEGORIES: Final = (*LABELS, UNSUPPORTED_LANGUAGE, NO_CATEGORY)
 SUPPORT: Final = {True: "true", False: "false", None: "undetermined"}
 """What a decision says of its language → the value of the metric's label."""
 _MILLISECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SCORES: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Fine enough to see a distribution move, and few: there are so many series for each label."""
 _END_TO_END: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0)
 
 
@@ -80,9 +82,21 @@ class Metrics:
             buckets=(16, 64, 128, 256, 512, 1024, 2048, 4096, 8192),
             registry=r,
         )
+        self.batch_tokens_limit = Gauge(
+            "screener_batch_tokens_limit",
+            "SCREENER_MAX_BATCH_TOKENS: padded tokens in one run of the model at most.",
+            registry=r,
+        )
         self.tokens = Counter("screener_tokens_total", "Tokens of text that went through the model.", registry=r)
         self.padding = Counter(
             "screener_padding_tokens_total", "Tokens of padding that went through the model.", registry=r
+        )
+        self.score = Histogram(
+            "screener_score",
+            "Scores of the comments that were decided by them, remembered ones too.",
+            ["label"],
+            buckets=_SCORES,
+            registry=r,
         )
         self.bisections = Counter(
             "screener_bisections_total", "Batches that failed and were halved to find the record to blame.", registry=r
@@ -101,11 +115,35 @@ class Metrics:
             "screener_score_cache_lookups_total", "Look-ups of a text's scores by result.", ["result"], registry=r
         )
         self.cache_entries = Gauge("screener_score_cache_entries", "Texts whose scores are remembered.", registry=r)
+        self.records_read = Counter(
+            "screener_records_read_total",
+            "Records taken in from Kafka, those included that are read again.",
+            ["partition"],
+            registry=r,
+        )
+        self.queue_length = Gauge(
+            "screener_queue_length", "Records taken in that wait for the model to be free.", registry=r
+        )
         self.in_flight = Gauge(
             "screener_in_flight", "Records read and not yet confirmed, the worker's own queue included.", registry=r
         )
+        self.in_flight_limit = Gauge(
+            "screener_in_flight_limit", "SCREENER_MAX_IN_FLIGHT: records in flight at most.", registry=r
+        )
+        self.in_flight_bytes = Gauge("screener_in_flight_bytes", "Bytes of the records in flight.", registry=r)
+        self.in_flight_limit_bytes = Gauge(
+            "screener_in_flight_limit_bytes",
+            "SCREENER_MAX_IN_FLIGHT_BYTES: bytes in flight at most, and one record more.",
+            registry=r,
+        )
         self.watermark = Gauge(
             "screener_watermark_offset", "The next offset to be finished: all before it are.", ["partition"], registry=r
+        )
+        self.earliest = Gauge(
+            "screener_earliest_offset",
+            "The first offset that the partition still has: what lay before it was deleted, read or not.",
+            ["partition"],
+            registry=r,
         )
         self.lag_messages = Gauge(
             "screener_lag_messages",
@@ -117,6 +155,11 @@ class Metrics:
             "screener_lag_seconds",
             "Age of the oldest unfinished record; 0 when there is none.",
             ["partition"],
+            registry=r,
+        )
+        self.last_commit_seconds = Gauge(
+            "screener_last_commit_timestamp_seconds",
+            "When offsets were last committed, in epoch seconds; 0 before the first time.",
             registry=r,
         )
         self.assigned_partitions = Gauge(
@@ -138,12 +181,32 @@ class Metrics:
             "1 while the brokers confirm nothing or there is no memory to screen with: no more is read than fits in flight.",
             registry=r,
         )
+        self.ready = Gauge("screener_ready", "1 while the worker is ready, as /readyz says.", registry=r)
+        self.load_seconds = Gauge(
+            "screener_load_seconds",
+            "How long model and policy took to load at start; 0 until they have.",
+            registry=r,
+        )
         self.loop_lag_seconds = Gauge(
             "screener_loop_lag_seconds", "How late the event loop last was; above 0.25 something blocks it.", registry=r
+        )
+        self.policy_reloads = Counter(
+            "screener_policy_reloads_total",
+            "Times the policy's file had changed, by what became of it: adopted, or refused because it is wrong.",
+            ["result"],
+            registry=r,
+        )
+        self.policy_refused = Gauge(
+            "screener_policy_refused",
+            "1 while the policy's file cannot be used; the last one that could decides.",
+            registry=r,
         )
         self.model_info = Info("screener_model", "What scores.", registry=r)
         self.policy_info = Info("screener_policy", "What decides.", registry=r)
 
+        self._create_series()
+
+    def _create_series(self) -> None:
         for action in Action:
             self.comments.labels(action)
         for category in CATEGORIES:
@@ -153,8 +216,12 @@ class Metrics:
             self.languages.labels(supported)
         for reason in Reason:
             self.dead_letters.labels(reason)
+        for label in LABELS:
+            self.score.labels(label)
         for stage in STAGES:
             self.stage_seconds.labels(stage)
+        for result in ("adopted", "refused"):
+            self.policy_reloads.labels(result)
         for result in ("hit", "miss"):
             self.cache_lookups.labels(result)
 
@@ -162,6 +229,12 @@ class Metrics:
         """Say which model and policy are in force."""
         self.model_info.info({"name": model.name, "version": model.version, "sha256": model.sha256})
         self.policy_info.info({"id": policy.id, "version": policy.version, "sha256": policy.sha256})
+
+    def limits(self, *, batch_tokens: int, in_flight: int, in_flight_bytes: int) -> None:
+        """Say what the settings allow, so that a dashboard can show how full it is."""
+        self.batch_tokens_limit.set(batch_tokens)
+        self.in_flight_limit.set(in_flight)
+        self.in_flight_limit_bytes.set(in_flight_bytes)
 
     # What screening reports (`worker.screening.Observer`).
 
@@ -178,6 +251,10 @@ class Metrics:
         self.cache_lookups.labels("hit").inc(hits)
         self.cache_lookups.labels("miss").inc(misses)
         self.cache_entries.set(entries)
+
+    def scored(self, scores: Scores) -> None:
+        for label, score in scores.items():
+            self.score.labels(label).observe(score)
 
     def bisected(self) -> None:
         self.bisections.inc()

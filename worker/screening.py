@@ -80,6 +80,9 @@ class Observer(Protocol):
     def cache(self, hits: int, misses: int, entries: int) -> None:
         """So many texts were looked up; so many are remembered."""
 
+    def scored(self, scores: Scores) -> None:
+        """A comment is decided by these."""
+
     def bisected(self) -> None:
         """A failing batch was halved."""
 
@@ -103,7 +106,6 @@ class Screener:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.model: Model = classifier.model
-        self.policy: PolicyVersion = policy.version
         self._classifier = classifier
         self._policy = policy
         self._observer = observer
@@ -117,6 +119,15 @@ class Screener:
         self._inferring = Lock()
         self.answers = 0
         """How often the model came back, with scores or with a refusal. It moves while a window takes its time."""
+
+    @property
+    def policy(self) -> PolicyVersion:
+        """Which policy decides."""
+        return self._policy.version
+
+    def adopt(self, policy: Policy) -> None:
+        """Decide by this one from the next window on."""
+        self._policy = policy
 
     def screen(self, records: Sequence[Record]) -> list[Outcome]:
         """Screen a window of records: one outcome each, in order.
@@ -139,16 +150,18 @@ class Screener:
         found = self._find({reading.text: reading.key for reading in wanted})
 
         started = time.perf_counter()
+        # One for the whole window, verdict and name alike: another may be adopted meanwhile.
+        policy = self._policy
         outcomes: list[Outcome] = []
         for record, reading in zip(records, readings, strict=True):
             if isinstance(reading, Rejection):
                 outcomes.append(reading)
             elif reading.shed:
-                outcomes.append(self._shed(reading, record.source))
+                outcomes.append(self._shed(reading, record.source, policy.version))
             elif isinstance(result := found[reading.text], Rejection):
                 outcomes.append(result)
             else:
-                outcomes.append(self._decide(reading, result, record.source))
+                outcomes.append(self._decide(reading, result, record.source, policy))
         self._observer.stage("decide", time.perf_counter() - started)
         return outcomes
 
@@ -273,10 +286,10 @@ class Screener:
         middle = len(batch) // 2
         return self._infer(batch[:middle], width) + self._infer(batch[middle:], width)
 
-    def _decide(self, reading: _Reading, found: Found, source: Source | None) -> Outcome:
+    def _decide(self, reading: _Reading, found: Found, source: Source | None, policy: Policy) -> Outcome:
         comment = reading.comment
         language = settle(comment.language, reading.detected)
-        verdict = self._policy.decide(
+        verdict = policy.decide(
             found.scores, comment.audience_age_band, comment.community_id, language_supported=language.supported
         )
         try:
@@ -285,13 +298,22 @@ class Screener:
             raise
         except Exception as error:  # noqa: BLE001  as in _read: the same rules, with a map
             return _unclassifiable("the places in this text cannot be found", error)
-        return self._decision(comment, verdict, Found(found.scores, spans), language, source)
+        self._observer.scored(found.scores)
+        return self._decision(
+            comment, verdict, Found(found.scores, spans), language, source=source, policy=policy.version
+        )
 
-    def _shed(self, reading: _Reading, source: Source | None) -> Decision:
+    def _shed(self, reading: _Reading, source: Source | None, policy: PolicyVersion) -> Decision:
         comment = reading.comment
         language = settle(comment.language, reading.detected)
         return self._decision(
-            comment, shedding.hold(comment.audience_age_band), Found({}), language, source, degraded=True
+            comment,
+            shedding.hold(comment.audience_age_band),
+            Found({}),
+            language,
+            source=source,
+            policy=policy,
+            degraded=True,
         )
 
     def _decision(
@@ -300,12 +322,13 @@ class Screener:
         verdict: Verdict,
         found: Found,
         language: Language,
-        source: Source | None,
         *,
+        source: Source | None,
+        policy: PolicyVersion,
         degraded: bool = False,
     ) -> Decision:
         return Decision(
-            decision_id=decision_id(comment, self.policy, self.model, degraded=degraded),
+            decision_id=decision_id(comment, policy, self.model, degraded=degraded),
             comment_id=comment.comment_id,
             action=verdict.action,
             category=verdict.category,
@@ -316,7 +339,7 @@ class Screener:
             language=language.tag,
             language_supported=language.supported,
             model=self.model,
-            policy=self.policy,
+            policy=policy,
             mode=self._mode,
             degraded=degraded,
             source=source,

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
         "default",
         description="A policy shipped with the worker (`default`, `strict-for-children`, `lenient-forum`), or a file.",
     )
+    policy_reload_s: Annotated[float, Field(ge=0)] = Field(
+        10.0,
+        description="How often to look at a policy's file, and adopt a changed one that is right, without a restart. 0: never.",
+    )
     mode: Mode = Field(Mode.LIVE, description="What decisions are marked as: `live`, `shadow` or `replay`.")
 
     inference_threads: Annotated[int, Field(ge=0)] = Field(

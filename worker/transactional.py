@@ -61,6 +61,7 @@ class TransactionalPipeline(Pipeline):
             log.warning("partition lost", first=str(run[0].source), records=len(run))
             self._metrics.stale_acks.inc(len(run))
         else:
+            self._metrics.last_commit_seconds.set_to_current_time()
             self._count(written, tombstones=len(run) - len(written))
         self._metrics.stage("publish", time.perf_counter() - started)
         for delivery in run:

@@ -83,6 +83,15 @@ def no_memory() -> None:
     after_the_probe(run_out)
 
 
+def slow_model() -> None:
+    """Each run of the model takes as long as on a machine with too little of everything."""
+
+    def take_time() -> None:
+        time.sleep(0.1)
+
+    after_the_probe(take_time)
+
+
 def ack_before_publish() -> None:
     """What an automatic ack does."""
     publish, finish = AckingPipeline._publish, AckingPipeline._finish
@@ -144,6 +153,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "hang-publish": hang_publish,
     "block-the-loop": block_the_loop,
     "no-memory": no_memory,
+    "slow-model": slow_model,
     "ack-before-publish": ack_before_publish,
     "ack-out-of-order": ack_out_of_order,
     "send-unconfirmed": send_unconfirmed,

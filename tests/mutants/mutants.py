@@ -39,6 +39,7 @@ _POLICY: Final = ("tests/unit/test_policy.py",)
 _EVERYTHING: Final = (
     "tests/integration/test_worker.py::test_every_record_is_accounted_for_and_decided_as_screen_decides_it"
 )
+_MEMORY: Final = "tests/integration/test_overload.py::test_a_backlog_of_the_largest_records_does_not_fill_its_memory"
 _SIGTERM: Final = (
     "tests/integration/test_failures.py::test_sigterm_under_load_finishes_what_was_begun_and_repeats_nothing"
 )
@@ -238,6 +239,20 @@ MUTANTS: Final = (
         "with the worker full, a stop waits for room that never comes",
         Edit("worker/agents.py", "lambda: self._has_room() or not self._accepting", "lambda: self._has_room()"),
         _AGENTS,
+    ),
+    Mutant(
+        "no bound on bytes in flight",
+        "large comments fill the memory, and the machine kills the worker, again and again",
+        Edit("worker/agents.py", " and self._in_flight_bytes < self._max_in_flight_bytes\n", "\n"),
+        _AGENTS,
+        _MEMORY,
+    ),
+    Mutant(
+        "no bound on bytes read ahead",
+        "the same, a step earlier: in what Faust holds ready",
+        Edit("worker/app.py", "            max_bytes=self.max_buffer_bytes,\n", "            max_bytes=2**40,\n"),
+        (),
+        _MEMORY,
     ),
     Mutant(
         "stall that is never seen",

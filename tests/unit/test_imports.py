@@ -82,7 +82,7 @@ ORDER = (
         "topics",
         "torch",
     },
-    {"access", "dead_letters_topic", "evaluation_picture", "provisioning", "screening"},
+    {"access", "dead_letters_topic", "evaluation_picture", "policy_watch", "provisioning", "screening"},
     {"agents", "ledger"},
     {"acking", "transactional"},
     {"app"},

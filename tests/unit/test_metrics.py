@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from worker.classifier import LABELS
 from worker.errors import Reason
 from worker.metrics import CATEGORIES, STAGES, SUPPORT, Metrics
 from worker.records import Action, AgeBand, Model, PolicyVersion
@@ -16,17 +17,25 @@ BOUNDED: dict[str, set[str]] = {
     "action": set(Action),
     "category": set(CATEGORIES),
     "age_band": set(AgeBand),
+    "label": set(LABELS),
     "reason": set(Reason),
     "stage": set(STAGES),
-    "result": {"hit", "miss"},
+    "result": {"hit", "miss", "adopted", "refused"},
     "supported": set(SUPPORT.values()),
 }
 """Every label and all its values; `partition` is bounded by the topic."""
 _UNITLESS = {"screener_in_flight", "screener_assigned_partitions", "screener_batch_size", "screener_batch_tokens"} | {
     "screener_score_cache_entries",
     "screener_watermark_offset",
+    "screener_earliest_offset",
     "screener_lag_messages",
     "screener_paused",
+    "screener_batch_tokens_limit",
+    "screener_in_flight_limit",
+    "screener_queue_length",
+    "screener_ready",
+    "screener_policy_refused",
+    "screener_score",
 }
 OURS = Path(__file__).parents[2] / "worker"
 
@@ -85,12 +94,21 @@ def test_values_are_there_before_anything_happened() -> None:
         assert samples["screener_stage_seconds_count", stage] == 0
     for result in ("hit", "miss"):
         assert samples["screener_score_cache_lookups_total", result] == 0
+    for label in LABELS:
+        assert samples["screener_score_count", label] == 0
 
 
 def test_partitions_are_the_only_values_that_are_not_known_at_the_start() -> None:
     without_samples = {family.name for family in families() if not family.samples}
 
-    assert without_samples == {"screener_watermark_offset", "screener_lag_messages", "screener_lag_seconds"}
+    assert without_samples == {
+        # The client strips `_total` from the family.
+        "screener_records_read",
+        "screener_watermark_offset",
+        "screener_earliest_offset",
+        "screener_lag_messages",
+        "screener_lag_seconds",
+    }
 
 
 def test_every_stage_that_is_reported_is_known() -> None:
@@ -109,6 +127,7 @@ def test_what_screening_reports() -> None:
     metrics.stage("infer", 0.25)
     metrics.batch(size=3, tokens=20, padding=4)
     metrics.cache(hits=2, misses=5, entries=7)
+    metrics.scored({"insult": 0.42, "kindness": 0.02})
     metrics.bisected()
     metrics.out_of_memory()
     sample = registry.get_sample_value
@@ -120,6 +139,10 @@ def test_what_screening_reports() -> None:
     assert sample("screener_score_cache_lookups_total", {"result": "hit"}) == 2
     assert sample("screener_score_cache_lookups_total", {"result": "miss"}) == 5
     assert sample("screener_score_cache_entries") == 7
+    assert sample("screener_score_bucket", {"label": "insult", "le": "0.4"}) == 0
+    assert sample("screener_score_bucket", {"label": "insult", "le": "0.5"}) == 1
+    assert sample("screener_score_sum", {"label": "kindness"}) == 0.02
+    assert sample("screener_score_count", {"label": "threat"}) == 0
     assert sample("screener_bisections_total") == 1
     assert sample("screener_out_of_memory_total") == 1
 
@@ -132,6 +155,15 @@ def test_what_is_in_force() -> None:
     policy = {"id": "strict", "version": "2", "sha256": "b" * 64}
     assert registry.get_sample_value("screener_model_info", model) == 1
     assert registry.get_sample_value("screener_policy_info", policy) == 1
+
+
+def test_what_the_settings_allow() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry).limits(batch_tokens=2048, in_flight=500, in_flight_bytes=1_000_000)
+
+    assert registry.get_sample_value("screener_batch_tokens_limit") == 2048
+    assert registry.get_sample_value("screener_in_flight_limit") == 500
+    assert registry.get_sample_value("screener_in_flight_limit_bytes") == 1_000_000
 
 
 def test_two_workers_in_one_process_count_apart() -> None:

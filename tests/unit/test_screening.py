@@ -18,7 +18,7 @@ from msgspec import structs
 from tests.fakes import NOON, POISON, FakeClassifier, comment_value, detect
 from tests.strategies import comments
 from worker import codec
-from worker.classifier import Found, Piece
+from worker.classifier import Found, Piece, Scores
 from worker.errors import FatalError, Reason, Stage, TransientError
 from worker.language import Detection
 from worker.policy_file import read_policy
@@ -42,6 +42,7 @@ class RecordingObserver:
         self.stages: list[str] = []
         self.batches: list[tuple[int, int, int]] = []
         self.lookups: list[tuple[int, int, int]] = []
+        self.scores: list[Scores] = []
         self.bisections = 0
         self.memory_failures = 0
 
@@ -54,6 +55,9 @@ class RecordingObserver:
 
     def cache(self, hits: int, misses: int, entries: int) -> None:
         self.lookups.append((hits, misses, entries))
+
+    def scored(self, scores: Scores) -> None:
+        self.scores.append(scores)
 
     def bisected(self) -> None:
         self.bisections += 1
@@ -216,6 +220,20 @@ def test_the_stages_are_told_apart() -> None:
     screen(make(observer=observer), "hello")
 
     assert observer.stages == ["decode", "tokenise", "infer", "decide"]
+
+
+def test_scores_are_told_of_what_is_decided_by_them_remembered_ones_too() -> None:
+    observer = RecordingObserver()
+    screener = make(observer=observer)
+    decided = [
+        outcome.scores
+        for outcome in screen(screener, "thanks", POISON, "thanks") + screen(screener, "thanks")
+        if isinstance(outcome, Decision)
+    ]
+    screener.screen([Record(b"{"), Record(comment_value("held"), overdue=True)])
+
+    assert observer.scores == decided
+    assert len(decided) == 3
 
 
 def test_labels_that_a_model_does_not_know_are_absent() -> None:
@@ -722,3 +740,36 @@ def test_spans_are_remembered_with_the_scores_and_fitted_to_each_comment() -> No
 
     found = [[(s.start, s.end) for s in decision.spans] for decision in decisions if isinstance(decision, Decision)]
     assert found == [[(4, 9)], [(6, 11)]]
+
+
+# ---- another policy while it runs
+
+
+OTHER_POLICY = read_policy(b"{id: test, version: 8, labels: {insult: {all: {remove: 0.5}}}}", "test.yaml")
+
+
+def test_an_adopted_policy_decides_under_its_own_name_and_needs_no_new_scores() -> None:
+    classifier = FakeClassifier()
+    screener = make(classifier)
+    before = decide(screener, "you are stupid", audience_age_band="adult")
+    screener.adopt(OTHER_POLICY)
+    after = decide(screener, "you are stupid", audience_age_band="adult")
+
+    assert (before.action, after.action) == (Action.NUDGE, Action.REMOVE)
+    assert after.policy == screener.policy == OTHER_POLICY.version
+    assert before.decision_id != after.decision_id
+    assert classifier.scored.count("you are stupid") == 1
+
+
+def test_one_adopted_in_the_middle_of_a_window_waits_for_the_next() -> None:
+    class Adopting(RecordingObserver):
+        def scored(self, scores: Scores) -> None:
+            super().scored(scores)
+            screener.adopt(OTHER_POLICY)
+
+    screener = make(observer=Adopting())
+    outcomes = screen(screener, "you are stupid", "stupid, all of it", audience_age_band="adult")
+
+    assert actions(outcomes) == ["nudge", "nudge"]
+    assert {outcome.policy for outcome in outcomes if isinstance(outcome, Decision)} == {POLICY.version}
+    assert actions(screen(screener, "you are stupid")) == ["remove"]

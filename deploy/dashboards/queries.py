@@ -1,0 +1,79 @@
+"""PromQL: the parts that all queries are made of, so that each handles "no traffic" in the same way.
+
+A counter is there from the start, so its rate is 0 when nothing happens. A share of nothing and a quantile of nothing would be
+NaN: here they are absent, and the panel says in words what that means.
+"""
+
+from typing import Final, NamedTuple
+
+INTERVAL: Final = "$__rate_interval"
+
+
+class Query(NamedTuple):
+    """What Prometheus is asked, and what each answer is called."""
+
+    expr: str
+    legend: str = ""
+    instant: bool = False
+    """Ask for now alone, and not for the whole time shown: tables and bars."""
+    heatmap: bool = False
+    """The answers are the buckets of a histogram."""
+    exemplars: bool = False
+    """Single comments with their traces are shown among the answers, where traces are taken."""
+
+
+def of(metric: str, *matchers: str, partition: bool = False) -> str:
+    """The series of a metric from the workers that are chosen at the top; with `partition`, the partitions too."""
+    chosen = ['job=~"$job"', 'instance=~"$instance"', *(['partition=~"$partition"'] if partition else []), *matchers]
+    return f"{metric}{{{', '.join(chosen)}}}"
+
+
+def where(label: str, value: str, operator: str = "=") -> str:
+    """One matcher."""
+    return f'{label}{operator}"{value}"'
+
+
+def rate(metric: str, *matchers: str, by: str = "", partition: bool = False) -> str:
+    """A counter's increase a second, summed."""
+    return f"sum{_by(by)}(rate({of(metric, *matchers, partition=partition)}[{INTERVAL}]))"
+
+
+def increase(metric: str, *matchers: str, by: str = "", over: str = "$__range") -> str:
+    """A counter's increase, summed: over the time shown, unless told otherwise."""
+    return f"sum{_by(by)}(increase({of(metric, *matchers)}[{over}]))"
+
+
+def share(part: str, whole: str, *, each: str = "") -> str:
+    """A part of a whole, from 0 to 1; absent where there is no whole. `each`: labels that only the part has."""
+    matching = f"ignoring ({each}) group_left () " if each else ""
+    return f"{part} / {matching}({whole} > 0)"
+
+
+def mean(histogram: str, *matchers: str, by: str = "") -> str:
+    """The mean of what a histogram has seen lately."""
+    return share(rate(f"{histogram}_sum", *matchers, by=by), rate(f"{histogram}_count", *matchers, by=by))
+
+
+def quantile(q: float, histogram: str, *matchers: str, by: str = "") -> str:
+    """A quantile of what a histogram has seen lately. NaN, for nothing seen, is not greater than anything."""
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({q}, {rate(f'{histogram}_bucket', *matchers, by=labels)}) >= 0"
+
+
+def buckets(histogram: str, *matchers: str) -> Query:
+    """A histogram over time, as a heat map."""
+    return Query(f"sum by (le) (increase({of(f'{histogram}_bucket', *matchers)}[{INTERVAL}]))", "{{le}}", heatmap=True)
+
+
+def newest(metric: str, *matchers: str, by: str, partition: bool = False) -> str:
+    """A gauge of which one worker has the truth, and others perhaps an old value."""
+    return f"max by ({by}) ({of(metric, *matchers, partition=partition)})"
+
+
+def slope(metric: str, *, by: str) -> str:
+    """How a gauge grows a second; of a partition, by the worker that has it."""
+    return f"max by ({by}) (deriv({of(metric, partition=True)}[{INTERVAL}]))"
+
+
+def _by(labels: str) -> str:
+    return f" by ({labels}) " if labels else ""
