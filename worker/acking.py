@@ -32,7 +32,6 @@ class AckingPipeline(Pipeline):
         self._publisher = publisher
 
     async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
-        self._note(outcomes)
         await self._publish(window, outcomes)
         self._finish(window)
 

@@ -152,6 +152,10 @@ class Pipeline(abc.ABC):
         self._executor = ThreadPoolExecutor(_SCREENING_DEPTH, thread_name_prefix="screening")
         self.finished = 0
         """Records finished since the start."""
+        # Looked at when somebody asks, and not at each record.
+        metrics.in_flight.set_function(lambda: self._in_flight)
+        metrics.in_flight_bytes.set_function(lambda: self._in_flight_bytes)
+        metrics.queue_length.set_function(lambda: len(self._queue))
 
     @property
     def in_flight(self) -> int:
@@ -257,6 +261,10 @@ class Pipeline(abc.ABC):
             finally:
                 self._screening -= 1
                 self._changed.set()
+            # Before anything is written: a topic full of wrong records must not be moved into the dead letters.
+            self._limit.note(
+                [outcome.reason if isinstance(outcome, Rejection) else None for outcome in outcomes if outcome]
+            )
             await self._deliver(window, outcomes)
 
     async def _take(self) -> list[Delivery]:
@@ -275,7 +283,6 @@ class Pipeline(abc.ABC):
                     # The queue may have been dropped meanwhile.
                     await self._until(self._may_take)
             window = self._pop_window()
-            self._metrics.queue_length.set(len(self._queue))
             self._screening += 1
         now = time.perf_counter()
         for delivery in window:
@@ -327,12 +334,6 @@ class Pipeline(abc.ABC):
     @abc.abstractmethod
     async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
         """Publish outcomes, then let the offsets be committed. Another window may overtake this one meanwhile."""
-
-    def _note(self, outcomes: Sequence[Outcome | None]) -> None:
-        """Before anything is written: a topic full of wrong records must not be moved into the dead letters."""
-        self._limit.note(
-            [outcome.reason if isinstance(outcome, Rejection) else None for outcome in outcomes if outcome]
-        )
 
     def _reject(
         self, written: Sequence[tuple[Delivery, Outcome]], refused: Sequence[int]
@@ -409,9 +410,6 @@ class Pipeline(abc.ABC):
     def _add_in_flight(self, records: int, size: int) -> None:
         self._in_flight += records
         self._in_flight_bytes += size
-        self._metrics.in_flight.set(self._in_flight)
-        self._metrics.in_flight_bytes.set(self._in_flight_bytes)
-        self._metrics.queue_length.set(len(self._queue))
         self._changed.set()
 
     async def _until(self, ready: Callable[[], bool]) -> None:

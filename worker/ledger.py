@@ -25,7 +25,7 @@ from aiokafka.errors import (
 
 from worker.backoff import Backoff
 from worker.errors import FatalError
-from worker.publisher import FORBIDDEN, TOO_LARGE, Message, producer_options, send
+from worker.publisher import FORBIDDEN, TOO_LARGE, Message, forbidden, producer_options, send, unconfirmed
 
 log = structlog.get_logger()
 
@@ -153,7 +153,7 @@ class Ledger:
         results = await send(producer, messages)
         for message, error in zip(messages, results, strict=True):
             if isinstance(error, FORBIDDEN):
-                raise FatalError(f"not allowed to write to {message.topic}: {type(error).__name__}") from error
+                raise forbidden(message.topic, error) from error
             if error is not None and not isinstance(error, TOO_LARGE):
                 raise error
         if refused := [at for at, error in enumerate(results) if error is not None]:
@@ -183,9 +183,7 @@ class Ledger:
                 pause = max(next(pauses), self._fence_wait_s if fenced else 0.0)
                 name = type(broken).__name__
                 if time.monotonic() + pause > deadline:
-                    raise FatalError(
-                        f"{records} records not confirmed within {self._timeout_s:g} s: {name}"
-                    ) from broken
+                    raise unconfirmed(records, self._timeout_s, name) from broken
                 log.warning("publish failed, trying again", partition=self._tp.partition, records=records, error=name)
                 self._retried(records)
                 # Fenced by an heir, or by a broker that waited too long? Who was taken for dead hears so in a heartbeat.

@@ -134,7 +134,7 @@ class Publisher:
                 with self._backoff.tries() as pauses:
                     return await self._publish(messages, pauses)
         except TimeoutError:
-            raise FatalError(f"{len(messages)} records not confirmed within {self._timeout_s:g} s: no answer") from None
+            raise unconfirmed(len(messages), self._timeout_s, "no answer") from None
 
     async def _publish(self, messages: Sequence[Message], pauses: Iterator[float]) -> list[int]:
         deadline = time.monotonic() + self._timeout_s
@@ -150,7 +150,7 @@ class Publisher:
                 if isinstance(error, TOO_LARGE):
                     refused.append(at)
                 elif isinstance(error, FORBIDDEN):
-                    raise FatalError(f"not allowed to write to {messages[at].topic}: {type(error).__name__}") from error
+                    raise forbidden(messages[at].topic, error) from error
                 else:
                     failed.append((at, error))
             if not failed:
@@ -158,12 +158,20 @@ class Publisher:
             pending, last = [at for at, _ in failed], failed[-1][1]
             pause = next(pauses)
             if time.monotonic() + pause > deadline:
-                raise FatalError(
-                    f"{len(pending)} records not confirmed within {self._timeout_s:g} s: {type(last).__name__}"
-                ) from last
+                raise unconfirmed(len(pending), self._timeout_s, type(last).__name__) from last
             log.warning("publish failed, trying again", records=len(pending), error=type(last).__name__)
             self._retried(len(pending))
             await asyncio.sleep(pause)
+
+
+def forbidden(topic: str, error: Exception) -> FatalError:
+    """Why a write that the broker does not allow ends the process."""
+    return FatalError(f"not allowed to write to {topic}: {type(error).__name__}")
+
+
+def unconfirmed(records: int, timeout_s: float, why: str) -> FatalError:
+    """Why a write that the brokers do not confirm does."""
+    return FatalError(f"{records} records not confirmed within {timeout_s:g} s: {why}")
 
 
 async def send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> list[KafkaError | None]:

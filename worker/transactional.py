@@ -43,7 +43,6 @@ class TransactionalPipeline(Pipeline):
         self.resume()
 
     async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
-        self._note(outcomes)
         self._outcomes.update(zip(window, outcomes, strict=True))
         runs: dict[int, list[Delivery]] = {}
         for delivery in window:

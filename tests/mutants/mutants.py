@@ -264,7 +264,13 @@ MUTANTS: Final = (
     Mutant(
         "dead-letter limit off",
         "a bad deploy of a producer drains the topic into the dead letters",
-        Edit("worker/acking.py", "        self._note(outcomes)\n", ""),
+        Edit(
+            "worker/agents.py",
+            "            self._limit.note(\n"
+            "                [outcome.reason if isinstance(outcome, Rejection) else None for outcome in outcomes if outcome]\n"
+            "            )\n",
+            "",
+        ),
         _AGENTS,
     ),
     Mutant(
