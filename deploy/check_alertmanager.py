@@ -1,6 +1,6 @@
 """Asks the real tools who hears of an alert: amtool for the routes, an Alertmanager on loopback for what inhibits what.
 
-python deploy/check_alertmanager.py AMTOOL ALERTMANAGER
+python -m deploy.check_alertmanager AMTOOL ALERTMANAGER
 
 Then once more without each of the rules by which one alert inhibits another: no rule is there for nothing, and no story that
 cannot fail. Nothing is sent: it is over long before the shortest `group_wait`.
@@ -8,7 +8,6 @@ cannot fail. Nothing is sent: it is over long before the shortest `group_wait`.
 
 import http.client
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from deploy.verify.starting import start
+from worker.demo.broker import LOOPBACK, free_port
+from worker.demo.process import Process
+from worker.errors import StartupError
 
 HERE: Final = Path(__file__).parent
 CONFIG: Final = HERE / "alertmanager/alertmanager.yml"
@@ -44,7 +48,7 @@ def wrong_routes(amtool: str, cases: list[dict[str, Any]]) -> Iterator[str]:
             f"--config.file={CONFIG}",
             f"--verify.receivers={case['receiver']}",
         ]
-        result = subprocess.run([*command, *labels], capture_output=True, text=True, check=False)  # noqa: S603
+        result = subprocess.run([*command, *labels], capture_output=True, text=True, check=False)  # noqa: S603  arguments of our own
         if result.returncode:
             yield f"{' '.join(labels)}: not to {case['receiver']}\n{result.stdout}{result.stderr}"
 
@@ -101,26 +105,18 @@ def wait_until_all_are_weighed(address: str) -> None:
 @contextmanager
 def alertmanager(binary: str, config: dict[str, Any], inhibit_rules: list[Any]) -> Iterator[str]:
     """The address of one that runs with this configuration, these rules in the place of its own, and knows of no alerts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"{LOOPBACK}:{free_port()}"
     with tempfile.TemporaryDirectory() as folder:
-        file, log = Path(folder) / "alertmanager.yml", Path(folder) / "log"
+        file = Path(folder) / "alertmanager.yml"
         file.write_text(yaml.safe_dump(config | {"inhibit_rules": [*inhibit_rules, SENTINEL_RULE]}), encoding="utf-8")
         command = [binary, f"--config.file={file}", f"--storage.path={folder}/data", f"--web.listen-address={address}"]
-        with log.open("w") as output:
-            # Without a cluster it opens no other port.
-            process = subprocess.Popen([*command, "--cluster.listen-address="], stdout=output, stderr=output)  # noqa: S603
+        # Without a cluster it opens no other port.
+        process = Process([*command, "--cluster.listen-address="], Path(folder) / "log")
         try:
-            deadline = time.monotonic() + PATIENCE_S
-            while not is_ready(address):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    sys.exit(f"Alertmanager does not start:\n{log.read_text(encoding='utf-8')}")
-                time.sleep(0.05)
+            start(process, lambda: is_ready(address), PATIENCE_S, "Alertmanager")
             yield address
         finally:
-            process.terminate()
-            process.wait()
+            process.stop(PATIENCE_S)
 
 
 def is_ready(address: str) -> bool:
@@ -170,4 +166,7 @@ def main(amtool: str, binary: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except StartupError as error:
+        sys.exit(str(error))

@@ -1,6 +1,6 @@
-"""Prints a dashboard's expressions as Prometheus recording rules, so that promtool can parse them.
+"""Prints the dashboards' expressions as Prometheus recording rules, so that promtool can parse them.
 
-python deploy/dashboard_rules.py deploy/grafana/dashboards/*.json > rules.yml && promtool check rules rules.yml
+python -m deploy.dashboard_rules deploy/grafana/dashboards/*.json > rules.yml && promtool check rules rules.yml
 """
 
 import json
@@ -8,41 +8,32 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-# What Grafana fills in before it asks Prometheus. $1 of label_replace is Prometheus' own.
-VARIABLES = {"$__rate_interval": "1m", "$__range": "30m", "$baseline": "1w", "$job": ".+", "$instance": ".+"}
+from deploy.verify.queries import dashboard_queries, substituted
 
-
-def expressions(node: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Every `expr` in a dashboard, wherever it stands, with a name for its place that a rule can have."""
-    if isinstance(node, dict):
-        if "gridPos" in node:
-            place = f"{place}:panel_{node['id']}"
-        if "expr" in node:
-            # An annotation has a name where a panel's query has a letter.
-            yield f"{place}:{node.get('refId') or re.sub(r'[^a-zA-Z]+', '_', node['name'])}", node["expr"]
-        node = list(node.values())
-    if isinstance(node, list):
-        for value in node:
-            yield from expressions(value, place)
+# What Grafana fills in before it asks Prometheus: any value will do that can stand there.
+CHOSEN: Final = {"__rate_interval": "1m", "__range": "30m", "baseline": "1w"} | dict.fromkeys(
+    ("job", "instance", "partition", "label", "stage"), ".+"
+)
 
 
-def filled(expression: str) -> str:
-    """The expression as Prometheus gets it."""
-    for name, value in VARIABLES.items():
-        expression = expression.replace(name, value)
-    return expression
+def rules(path: Path) -> Iterator[dict[str, str]]:
+    """A dashboard's expressions, each with a name for its place that a rule can have. Choices at the top ask for no series."""
+    for query in dashboard_queries(path.name, json.loads(path.read_text(encoding="utf-8"))):
+        if query.kind != "variable":
+            # An annotation has a title where a panel's query has a letter.
+            place = f"panel_{query.panel}:{query.ref}" if query.panel else re.sub(r"[^a-zA-Z]+", "_", query.title)
+            yield {
+                "record": f"{path.stem.replace('-', '_')}:{place}",
+                "expr": substituted(query.expression, CHOSEN),
+            }
 
 
 def main(dashboards: list[str]) -> None:
     """Write the rules of these files to stdout. JSON is YAML."""
-    rules = [
-        {"record": place, "expr": filled(expression)}
-        for path in map(Path, dashboards)
-        for place, expression in expressions(json.loads(path.read_text(encoding="utf-8")), path.stem.replace("-", "_"))
-    ]
-    json.dump({"groups": [{"name": "dashboards", "rules": rules}]}, sys.stdout, indent=1)
+    found = [rule for path in map(Path, dashboards) for rule in rules(path)]
+    json.dump({"groups": [{"name": "dashboards", "rules": found}]}, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ alerts() {
 }
 
 dashboards() {
-  "$PYTHON" deploy/dashboard_rules.py deploy/grafana/dashboards/*.json | "$1" check rules --lint=all --lint-fatal
+  "$PYTHON" -m deploy.dashboard_rules deploy/grafana/dashboards/*.json | "$1" check rules --lint=all --lint-fatal
 }
 
 receivers() {
@@ -51,7 +51,7 @@ receivers() {
 
 notifications() {
   local amtool
-  amtool=$(tool amtool) && "$PYTHON" deploy/check_alertmanager.py "$amtool" "$1"
+  amtool=$(tool amtool) && "$PYTHON" -m deploy.check_alertmanager "$amtool" "$1"
 }
 
 # Every expression of a runbook, one a line, as a rule that promtool can parse.

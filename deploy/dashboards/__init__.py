@@ -12,4 +12,4 @@ with warnings.catch_warnings():
     # The library would rather have the newer form, and says so once for each of the older ones, on import.
     warnings.simplefilter("ignore", DeprecationWarning)
     import grafana_foundation_sdk.builders.dashboard
-    import grafana_foundation_sdk.models.dashboardv2beta1  # noqa: F401
+    import grafana_foundation_sdk.models.dashboardv2beta1  # noqa: F401  imported for its warnings to be over

@@ -32,10 +32,10 @@ def main(arguments: list[str]) -> int:
     """Returns the exit status: 1 where something is stale."""
     if arguments == ["--check"]:
         for name in (found := stale()):
-            print(f"{FOLDER.name}/{name} is stale: make dashboards", file=sys.stderr)  # noqa: T201
+            print(f"{FOLDER.name}/{name} is stale: make dashboards", file=sys.stderr)  # noqa: T201  how it tells
         return int(bool(found))
     if arguments:
-        print("usage: python -m deploy.dashboards [--check]", file=sys.stderr)  # noqa: T201
+        print("usage: python -m deploy.dashboards [--check]", file=sys.stderr)  # noqa: T201  how it tells
         return 2
     for name, content in files().items():
         (FOLDER / name).write_text(content, encoding="utf-8")

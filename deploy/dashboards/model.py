@@ -4,10 +4,22 @@ from typing import Final
 
 from grafana_foundation_sdk.models import common, dashboard
 
-from deploy.dashboards.colours import OF_CATEGORY, OF_LABEL, OF_SUPPORT
+from deploy.dashboards.colours import OF_CATEGORY, OF_LABEL, OF_PERCENTILE, OF_SUPPORT
 from deploy.dashboards.frame import MODEL, Line, Row, frame, pick
 from deploy.dashboards.panels import Steps, bars, chart, heatmap, stat, table
-from deploy.dashboards.queries import Query, buckets, increase, mean, of, quantile, rate, share, where
+from deploy.dashboards.queries import (
+    Query,
+    buckets,
+    increase,
+    mean,
+    model_time,
+    of,
+    percentiles,
+    quantile,
+    rate,
+    share,
+    where,
+)
 from worker.classifier import LABELS
 from worker.metrics import NO_CATEGORY, SUPPORT
 
@@ -84,7 +96,7 @@ def _at_a_glance() -> Row:
     )
     model_busy = stat(
         "Model busy",
-        Query(f"max({rate('screener_stage_seconds_sum', where('stage', 'infer'), by='instance')})"),
+        Query(f"max({model_time()})"),
         shows="Share of the time in which the busiest worker's model runs.",
         bad="over 90 %: there is no room for more.",
         unit="percentunit",
@@ -270,15 +282,12 @@ def _batches() -> Row:
     )
     a_run_of_the_model = chart(
         "A run of the model",
-        [
-            Query(quantile(q, "screener_stage_seconds", where("stage", "infer")), name)
-            for q, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-        ],
+        percentiles("screener_stage_seconds", where("stage", "infer")),
         shows="How long one run takes.",
         bad="longer than before, with batches of one size: less CPU than SCREENER_INFERENCE_THREADS counts on, or another model.",
         unit="s",
         no_value=_QUIET,
-        colours={"p50": "light-blue", "p95": "blue", "p99": "dark-blue"},
+        colours=OF_PERCENTILE,
     )
     what_breaks_it = chart(
         "What breaks it",

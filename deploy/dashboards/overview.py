@@ -6,6 +6,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard
 
 from deploy.dashboards import slo
+from deploy.dashboards.colours import OF_PERCENTILE
 from deploy.dashboards.frame import FIRING, MODEL, OVERVIEW, PIPELINE, TRUST_AND_SAFETY, Line, Row, frame
 from deploy.dashboards.model import revisions
 from deploy.dashboards.panels import (
@@ -19,7 +20,7 @@ from deploy.dashboards.panels import (
     table,
     timeline,
 )
-from deploy.dashboards.queries import Query, increase, of, quantile, rate, share, where
+from deploy.dashboards.queries import Query, increase, model_time, of, percentiles, rate, share
 from deploy.dashboards.slo import AVAILABILITY, LATENCY, Objective
 
 _WELL, _STRAINED, _ILL, _DOWN = range(4)
@@ -189,7 +190,7 @@ def _tiles() -> list[dashboard.Panel]:
         ),
         _tile(
             "Model busy",
-            f"max({rate('screener_stage_seconds_sum', where('stage', 'infer'), by='instance')})",
+            f"max({model_time()})",
             shows="The share of the time in which the busiest worker's model runs. The one figure to scale by.",
             bad="over 90 %: there is no room for more. Low while comments wait: something else holds them up.",
             unit="percentunit",
@@ -263,17 +264,14 @@ def _where() -> Row:
     )
     end_to_end = chart(
         "Event to decision",
-        [
-            Query(quantile(q, "screener_end_to_end_seconds"), name, exemplars=name == "p99")
-            for q, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-        ],
+        percentiles("screener_end_to_end_seconds", exemplars=True),
         shows="From a comment's Kafka timestamp to its decision confirmed by the broker, the wait on Kafka included.",
         bad="p99 over a second. It follows the lag; where there is none, see the stages on the pipeline dashboard.",
         unit="s",
         no_value="no traffic",
         steps=((None, "transparent"), (1, "red")),
         logarithmic=True,
-        colours={"p50": "light-blue", "p95": "blue", "p99": "dark-blue"},
+        colours=OF_PERCENTILE,
     )
     lag = chart(
         "Lag in seconds, by partition",

@@ -28,6 +28,7 @@ from grafana_foundation_sdk.builders import (
 from grafana_foundation_sdk.builders import (
     table as table_builders,
 )
+from grafana_foundation_sdk.cog import variants
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models import heatmap as heatmaps
@@ -137,7 +138,7 @@ def chart(
         .title(title)
         .description(describe(queries, shows, bad))
         .datasource(SOURCE)
-        .targets([_target(query, chr(ord("A") + at)) for at, query in enumerate(queries)])
+        .targets(_targets(queries))
         .unit(unit)
         .no_value(no_value)
         .min(0)
@@ -201,7 +202,7 @@ def bars(
         .title(title)
         .description(describe(queries, shows, bad))
         .datasource(SOURCE)
-        .targets([_target(query, chr(ord("A") + at)) for at, query in enumerate(queries)])
+        .targets(_targets(queries))
         .unit(unit)
         .no_value(no_value)
         .min(0)
@@ -303,7 +304,7 @@ def table(
         .title(title)
         .description(describe(queries, shows, bad))
         .datasource(SOURCE)
-        .targets([_target(query, chr(ord("A") + at), table=True) for at, query in enumerate(queries)])
+        .targets(_targets(queries, table=True))
         .unit(unit)
         .no_value(no_value)
         .filterable(False)
@@ -343,6 +344,10 @@ def table(
     if sort_by is not None:
         builder.sort_by([common_builders.TableSortByFieldState().display_name(sort_by).desc(descending)])
     return builder.build()
+
+
+def _targets(queries: Sequence[Query], *, table: bool = False) -> list[Builder[variants.Dataquery]]:
+    return [_target(query, chr(ord("A") + at), table=table) for at, query in enumerate(queries)]
 
 
 def _target(query: Query, reference: str, *, table: bool = False) -> Builder[prometheus_models.Dataquery]:

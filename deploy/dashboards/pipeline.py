@@ -7,7 +7,22 @@ from grafana_foundation_sdk.models import common, dashboard
 from deploy.dashboards.colours import OF_STAGE
 from deploy.dashboards.frame import PIPELINE, Line, Row, choose, frame, pick
 from deploy.dashboards.panels import ANY_IS_BAD, ANY_IS_ODD, NONE, bars, chart, heatmap, stat, table
-from deploy.dashboards.queries import Query, buckets, increase, mean, newest, of, quantile, rate, share, slope, where
+from deploy.dashboards.queries import (
+    PERCENTILES,
+    Query,
+    buckets,
+    increase,
+    mean,
+    model_time,
+    newest,
+    of,
+    offsets_finished,
+    quantile,
+    rate,
+    share,
+    slope,
+    where,
+)
 from worker.metrics import STAGES
 
 _NOBODY: Final = "no worker reports"
@@ -36,7 +51,7 @@ def _rates() -> Row:
     )
     goes_out = chart(
         "Goes out, by partition",
-        [Query(f"clamp_min({slope('screener_watermark_offset', by='partition')}, 0)", "{{partition}}")],
+        [Query(offsets_finished(), "{{partition}}")],
         shows="Offsets finished, a second: how the watermarks move.",
         bad="zero where something waits: that partition stands still, and the watchdog ends the worker.",
         unit="cps",
@@ -118,7 +133,7 @@ def _waiting() -> Row:
             Query(_LAG),
             Query(lag_seconds),
             Query(_TO_DRAIN),
-            Query(f"clamp_min({slope('screener_watermark_offset', by='partition')}, 0)"),
+            Query(offsets_finished()),
         ],
         shows="Each partition in figures, the longest lag first.",
         bad="lag with nothing going out. A partition that is missing has no worker.",
@@ -186,7 +201,7 @@ def _stages() -> Row:
             decimals=1,
             colours=OF_STAGE,
         )
-        for q, name, what in ((0.5, "p50", "half"), (0.95, "p95", "95 of 100"), (0.99, "p99", "99 of 100"))
+        for (name, q), what in zip(PERCENTILES.items(), ("half", "95 of 100", "99 of 100"), strict=True)
     ]
     over_time = chart(
         "Time in each stage, mean",
@@ -292,7 +307,7 @@ def _inside() -> Row:
     )
     model_busy = chart(
         "Model busy, by worker",
-        [Query(rate("screener_stage_seconds_sum", where("stage", "infer"), by="instance"), "{{instance}}")],
+        [Query(model_time(), "{{instance}}")],
         shows="Share of the time in which the model runs.",
         bad="near 100 %: more comments need more workers. Low while comments wait: something else holds them up.",
         unit="percentunit",

@@ -7,6 +7,7 @@ NaN: here they are absent, and the panel says in words what that means.
 from typing import Final, NamedTuple
 
 INTERVAL: Final = "$__rate_interval"
+PERCENTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 class Query(NamedTuple):
@@ -60,6 +61,14 @@ def quantile(q: float, histogram: str, *matchers: str, by: str = "") -> str:
     return f"histogram_quantile({q}, {rate(f'{histogram}_bucket', *matchers, by=labels)}) >= 0"
 
 
+def percentiles(histogram: str, *matchers: str, exemplars: bool = False) -> list[Query]:
+    """What half, 95 and 99 of 100 do not pass; with `exemplars`, and single ones of those that do."""
+    return [
+        Query(quantile(q, histogram, *matchers), name, exemplars=exemplars and name == "p99")
+        for name, q in PERCENTILES.items()
+    ]
+
+
 def buckets(histogram: str, *matchers: str) -> Query:
     """A histogram over time, as a heat map."""
     return Query(f"sum by (le) (increase({of(f'{histogram}_bucket', *matchers)}[{INTERVAL}]))", "{{le}}", heatmap=True)
@@ -73,6 +82,16 @@ def newest(metric: str, *matchers: str, by: str, partition: bool = False) -> str
 def slope(metric: str, *, by: str) -> str:
     """How a gauge grows a second; of a partition, by the worker that has it."""
     return f"max by ({by}) (deriv({of(metric, partition=True)}[{INTERVAL}]))"
+
+
+def model_time() -> str:
+    """The share of the time in which each worker's model runs."""
+    return rate("screener_stage_seconds_sum", where("stage", "infer"), by="instance")
+
+
+def offsets_finished() -> str:
+    """How many offsets of each partition are finished a second. One that is read again goes back, which is no work undone."""
+    return f"clamp_min({slope('screener_watermark_offset', by='partition')}, 0)"
 
 
 def _by(labels: str) -> str:

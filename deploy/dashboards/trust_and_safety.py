@@ -5,11 +5,11 @@ from typing import Final
 from grafana_foundation_sdk.models import common, dashboard
 
 from deploy.dashboards import slo
-from deploy.dashboards.colours import OF_ACTION, OF_AGE, OF_CATEGORY
+from deploy.dashboards.colours import OF_ACTION, OF_AGE, OF_CATEGORY, OF_PERCENTILE
 from deploy.dashboards.frame import TRUST_AND_SAFETY, Line, Row, frame
 from deploy.dashboards.model import revisions
 from deploy.dashboards.panels import ANY_IS_BAD, ANY_IS_ODD, NONE, bars, chart, heatmap, stat, table, timeline
-from deploy.dashboards.queries import Query, buckets, increase, of, quantile, rate, share, where
+from deploy.dashboards.queries import Query, buckets, increase, of, percentiles, rate, share, where
 from worker.classifier import KIND_LABELS
 from worker.metrics import NO_CATEGORY
 from worker.records import Action, AgeBand
@@ -262,17 +262,14 @@ def _who() -> Row:
 def _when() -> Row:
     time_to_decision = chart(
         "Time to decision",
-        [
-            Query(quantile(q, "screener_end_to_end_seconds"), name, exemplars=name == "p99")
-            for q, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-        ],
+        percentiles("screener_end_to_end_seconds", exemplars=True),
         shows="From a comment's Kafka timestamp to its decision confirmed by the broker.",
         bad="p99 over the line of a second: that many comments are seen before they are screened.",
         unit="s",
         no_value=_QUIET,
         steps=((None, "transparent"), (1, "red")),
         logarithmic=True,
-        colours={"p50": "light-blue", "p95": "blue", "p99": "dark-blue"},
+        colours=OF_PERCENTILE,
     )
     spread = heatmap(
         "Time to decision, spread",

@@ -1,7 +1,6 @@
 """A real Prometheus on loopback, with the project's own rules, and the few questions that it is asked."""
 
 import json
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -11,10 +10,10 @@ from typing import Any, Final
 
 import yaml
 
+from deploy.verify.starting import start
 from deploy.verify.verdicts import Answer
 from worker.demo.broker import LOOPBACK, free_port
 from worker.demo.process import Process
-from worker.errors import StartupError
 
 JOB: Final = "comment-screener"
 _READY_S: Final = 60.0
@@ -78,12 +77,7 @@ class Prometheus:
             StartupError: it ends or stays silent, with the last lines of its log.
         """
         (self._folder / "prometheus.yml").write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
-        self._process.start()
-        deadline = time.monotonic() + _READY_S
-        while not self._ready():
-            if not self._process.running or time.monotonic() > deadline:
-                raise StartupError(f"Prometheus does not start:\n{self._process.tail()}")
-            time.sleep(0.1)
+        start(self._process, self._ready, _READY_S, "Prometheus")
 
     def stop(self) -> None:
         """End it cleanly."""

@@ -7,7 +7,6 @@ that takes longer to screen than to send; a second worker that joins and leaves;
 import asyncio
 import os
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +16,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from msgspec import Struct
 
+from deploy.verify.starting import start
 from worker.connection import client_options
 from worker.demo.broker import LOOPBACK, Broker, free_port
 from worker.demo.process import Process
-from worker.errors import FatalError, StartupError
+from worker.errors import FatalError
 from worker.settings import Settings
 from worker.topics import create_topics, worker_topics
 
@@ -72,12 +72,7 @@ class Worker:
         Raises:
             StartupError: it ends or does not get ready, with the last lines of its log.
         """
-        self.process.start()
-        deadline = time.monotonic() + _READY_S
-        while self._get("/readyz") != "ok\n":
-            if not self.process.running or time.monotonic() > deadline:
-                raise StartupError(f"the worker does not start:\n{self.process.tail()}")
-            time.sleep(0.2)
+        start(self.process, lambda: self._get("/readyz") == "ok\n", _READY_S, "the worker")
 
     def stop(self) -> None:
         """SIGTERM, as an orchestrator would. Raises FatalError where it does not end as it should."""

@@ -13,23 +13,14 @@ from typing import Any, Final
 import pytest
 import typer
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.verify.promql import metrics, selectors
+from tests.exported import KNOWN, OF_EVERY_TARGET, RECORDED, RULES, check_exported, matchers
 from worker.cli import app
-from worker.errors import Reason
-from worker.metrics import CATEGORIES, STAGES, SUPPORT, Metrics
-from worker.records import Action, AgeBand, Model, PolicyVersion
 
 TOP: Final = Path(__file__).parents[2]
 DEPLOY: Final = TOP / "deploy"
-RULES: Final[list[dict[str, Any]]] = [
-    rule
-    for group in yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text(encoding="utf-8"))["groups"]
-    for rule in group["rules"]
-]
 ALERTS: Final = {rule["alert"]: rule for rule in RULES if "alert" in rule}
-RECORDED: Final = {rule["record"] for rule in RULES if "record" in rule}
 TESTS: Final[list[dict[str, Any]]] = [
     test
     for path in sorted((DEPLOY / "prometheus").glob("*_test.yml"))
@@ -45,44 +36,6 @@ COMPOSE: Final = yaml.safe_load((TOP / "docker-compose.yml").read_text(encoding=
 ALERTMANAGER: Final = yaml.safe_load((DEPLOY / "alertmanager/alertmanager.yml").read_text(encoding="utf-8"))
 CASES: Final = yaml.safe_load((DEPLOY / "alertmanager/alertmanager_test.yml").read_text(encoding="utf-8"))
 PREFIX: Final = "CommentScreener"
-
-OF_EVERY_TARGET: Final = {"job", "instance"}
-NOT_OURS: Final[dict[str, set[str]]] = {
-    "ALERTS": {"alertname", "alertstate", "partition"},
-    "process_cpu_seconds_total": set(),
-    "process_resident_memory_bytes": set(),
-    "process_start_time_seconds": set(),
-    "up": set(),
-}
-SUFFIXES: Final = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"], "info": ["_info"]}
-VALUES: Final[dict[str, set[str]]] = {
-    "action": set(Action),
-    "age_band": set(AgeBand),
-    "category": set(CATEGORIES),
-    "reason": set(Reason),
-    "result": {"hit", "miss"},
-    "stage": set(STAGES),
-    "supported": set(SUPPORT.values()),
-}
-
-
-def series_of(collectors: Metrics) -> dict[str, set[str]]:
-    """Every series that a worker exports, with its labels."""
-    collectors.describe(Model("m", "1", "0" * 64), PolicyVersion("p", "1", "0" * 64))
-    series: dict[str, set[str]] = {}
-    for collector in vars(collectors).values():
-        if isinstance(collector, MetricWrapperBase):
-            labels = set(collector._labelnames)
-            kind = str(collector._type)
-            if kind == "info":
-                [family] = collector.collect()
-                labels |= set(family.samples[0].labels)
-            for suffix in SUFFIXES[kind]:
-                series[collector._name + suffix] = labels | ({"le"} if suffix == "_bucket" else set())
-    return series
-
-
-SERIES: Final = series_of(Metrics()) | NOT_OURS | {name: set[str]() for name in RECORDED}
 
 
 def blocks(page: str, language: str) -> Iterator[str]:
@@ -107,21 +60,17 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 def labels_of(expression: str) -> set[str]:
     """Every label that its metrics have."""
-    return OF_EVERY_TARGET.union(*(SERIES[metric] for metric in metrics(expression)))
+    return OF_EVERY_TARGET.union(*(KNOWN[metric] for metric in metrics(expression)))
 
 
 @pytest.mark.parametrize("expression", [pytest.param(text, id=place) for place, text in expressions()])
 def test_every_metric_and_label_in_an_expression_is_exported(expression: str) -> None:
-    named = metrics(expression)
-    assert named
-    assert named <= SERIES.keys()
+    check_exported(expression)
     for selector in selectors(expression):
-        metric, _, matchers = selector.partition("{")
-        for label, operator, value in re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"', matchers):
-            assert label in SERIES[metric] | OF_EVERY_TARGET, f"{metric} has no label {label}"
-            values = value.split("|") if "~" in operator else [value]
-            assert set(values) <= VALUES.get(label, set(values)), f"{label} is never {value}"
-            assert label != "alertname" or any(re.fullmatch(value, name) for name in ALERTS), value
+        for label, values in matchers(selector):
+            if label == "alertname":
+                for value in values:
+                    assert any(re.fullmatch(value, name) for name in ALERTS), value
     for grouping in re.findall(r"\b(?:by|on|ignoring|group_left)\s*\(([^)]*)\)", expression):
         assert {label.strip() for label in grouping.split(",")} <= labels_of(expression), grouping
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.dashboards import slo
 from deploy.dashboards.__main__ import FOLDER, files, main, stale
@@ -16,13 +15,12 @@ from deploy.dashboards.frame import OVERVIEW, PLACES, WIDTH
 from deploy.dashboards.panels import PARTS, describe
 from deploy.dashboards.queries import Query, mean, quantile, share
 from deploy.verify.promql import metrics, selectors
+from tests.exported import KNOWN, OF_EVERY_TARGET, OURS, RECORDED, RULES, check_exported, values_of
 from worker.classifier import LABELS
 from worker.metrics import CATEGORIES, NO_CATEGORY, STAGES, SUPPORT, Metrics
-from worker.records import Action, AgeBand, Model, PolicyVersion
+from worker.records import Action, AgeBand
 
 TOP: Final = Path(__file__).parents[2]
-RULES: Final = yaml.safe_load((TOP / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))
-RECORDED: Final = {rule["record"] for group in RULES["groups"] for rule in group["rules"] if "record" in rule}
 DASHBOARDS: Final[dict[str, dict[str, Any]]] = {
     path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))
 }
@@ -38,45 +36,7 @@ EACH_PANEL: Final = pytest.mark.parametrize("panel", [panel for _, panel in PANE
 NOT_SHOWN: Final[dict[str, str]] = {}
 """Metrics of ours on no dashboard, and why not."""
 
-OF_EVERY_TARGET: Final = {"job", "instance"}
-NOT_OURS: Final[dict[str, set[str]]] = {
-    "ALERTS": {"alertname", "alertstate", "severity", "partition"},
-    "process_cpu_seconds_total": set(),
-    "process_resident_memory_bytes": set(),
-    "process_start_time_seconds": set(),
-    "up": set(),
-}
-SUFFIXES: Final = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"], "info": ["_info"]}
-VALUES: Final[dict[str, set[str]]] = {
-    "action": set(Action),
-    "age_band": set(AgeBand),
-    "category": set(CATEGORIES),
-    "label": set(LABELS),
-    "result": {"hit", "miss", "adopted", "refused"},
-    "stage": set(STAGES),
-    "supported": set(SUPPORT.values()),
-}
 BUILT_IN: Final = {"__rate_interval", "__range", "__interval", "__url_time_range", "__all_variables"}
-
-
-def series_of(metrics: Metrics) -> dict[str, set[str]]:
-    """Every series that a worker exports, with its labels."""
-    metrics.describe(Model("m", "1", "0" * 64), PolicyVersion("p", "1", "0" * 64))
-    series: dict[str, set[str]] = {}
-    for collector in vars(metrics).values():
-        if isinstance(collector, MetricWrapperBase):
-            labels = set(collector._labelnames)
-            kind = str(collector._type)
-            if kind == "info":
-                [family] = collector.collect()
-                labels |= set(family.samples[0].labels)
-            for suffix in SUFFIXES[kind]:
-                series[collector._name + suffix] = labels | ({"le"} if suffix == "_bucket" else set())
-    return series
-
-
-OURS: Final = series_of(Metrics())
-KNOWN: Final = OURS | NOT_OURS | {name: set[str]() for name in RECORDED}
 
 
 def expressions(dashboard: dict[str, Any]) -> Iterator[str]:
@@ -95,11 +55,6 @@ def asked(panel: dict[str, Any]) -> Iterator[str]:
 def shown(panel: dict[str, Any]) -> set[str]:
     """The metrics of a panel, as worker/metrics.py names them."""
     return {PARTS.sub("", name) for expression in asked(panel) for name in metrics(expression)}
-
-
-def matchers(selector: str) -> list[tuple[str, str, str]]:
-    """Label, operator and value of each."""
-    return re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"', selector)
 
 
 def divisors(expression: str) -> Iterator[str]:
@@ -168,15 +123,7 @@ def test_grafana_opens_with_the_overview() -> None:
 @EACH
 def test_every_metric_and_label_that_is_asked_for_is_exported(dashboard: dict[str, Any]) -> None:
     for expression in expressions(dashboard):
-        assert metrics(expression)
-        for selector in selectors(expression):
-            metric = selector.partition("{")[0]
-            assert metric in KNOWN, expression
-            for label, operator, value in matchers(selector):
-                assert label in KNOWN[metric] | OF_EVERY_TARGET, f"{metric} has no label {label}"
-                values = set(value.split("|")) if operator in {"=~", "!~"} else {value}
-                for one in values - {f"${label}", ""}:
-                    assert one in VALUES.get(label, {one}), f"{label} is never {one}"
+        check_exported(expression, choices=True)
 
 
 @EACH
@@ -358,14 +305,14 @@ def test_a_choice_is_among_the_values_of_a_label_that_exists(dashboard: dict[str
     for variable in dashboard["templating"]["list"]:
         if variable["type"] == "query":
             selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()  # type: ignore[union-attr]
-            assert label in KNOWN[selector.partition("{")[0]] | OF_EVERY_TARGET
+            assert label in KNOWN[selector.partition("{")[0]].keys() | OF_EVERY_TARGET
             assert variable["query"]["query"] == variable["definition"]
             assert set(re.findall(r"\$(\w+)", selector)) <= before, "it asks for what is chosen after it"
         elif variable["type"] == "custom":
             values = [option["value"] for option in variable["options"]]
             assert variable["query"] == ",".join(values)
             assert variable["current"]["value"] == values[0]
-            assert set(values) <= VALUES.get(variable["name"], set(values))
+            assert set(values) <= (values_of(variable["name"]) or set(values))
         before.add(variable["name"])
 
 
@@ -397,7 +344,7 @@ def test_alerts_and_new_revisions_are_marked(dashboard: dict[str, Any]) -> None:
     for annotation in dashboard["annotations"]["list"]:
         named = set(re.findall(r"{{(\w+)}}", annotation["titleFormat"] + annotation["textFormat"]))
         [metric] = metrics(annotation["expr"])
-        assert named <= KNOWN[metric] | OF_EVERY_TARGET
+        assert named <= KNOWN[metric].keys() | OF_EVERY_TARGET
 
 
 # ---- the objectives
@@ -412,8 +359,7 @@ def test_an_objective_is_recorded_over_every_window(objective: slo.Objective) ->
 def test_dashboards_and_alerts_have_one_objective(objective: slo.Objective) -> None:
     limits = [
         tuple(map(float, found))
-        for group in RULES["groups"]
-        for rule in group["rules"]
+        for rule in RULES
         if "alert" in rule
         for found in re.findall(rf"{objective.errors}_\w+ > ([\d.]+) \* ([\d.]+)", rule["expr"])
     ]
