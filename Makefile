@@ -112,7 +112,7 @@ lint-deploy: install ## Check the compose file, the Dockerfile, Prometheus' conf
 
 .PHONY: lock
 lock: ## Pin every dependency with hashes (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra tracing pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --group build pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group build -o deploy/requirements-build.lock
 

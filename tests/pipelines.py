@@ -17,6 +17,7 @@ from worker.metrics import Metrics
 from worker.policy_file import read_policy
 from worker.publisher import Message, Sink
 from worker.screening import Screener
+from worker.tracing import Tracing
 
 DECISIONS: Final = "decisions"
 DEAD_LETTERS: Final = "dead-letters"
@@ -40,6 +41,7 @@ class Bench:
         max_in_flight: int = 1000,
         max_in_flight_bytes: int = 10**9,
         shed_lag_s: float | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.classifier = classifier or FakeClassifier()
         self.consumer = consumer or FakeConsumer()
@@ -49,7 +51,7 @@ class Bench:
                 self.classifier,
                 POLICY,
                 detect=detect,
-                observer=Metrics(),
+                observer=Metrics() if tracing is None else tracing.observer(Metrics()),
                 max_batch_tokens=1024,
                 cache_entries=100,
                 now=lambda: NOON,
@@ -68,6 +70,7 @@ class Bench:
             worker="worker-1",
             retry_pause_s=0.0,
             now=lambda: NOW,
+            tracing=tracing,
         )
 
     def create_pipeline(self, screener: Screener, publisher: Sink, **arguments: Any) -> Pipeline:

@@ -117,9 +117,9 @@ class WorkerProcess:
     async def __aexit__(self, *_: object) -> None:
         self.kill()
 
-    def metrics(self) -> str:
-        """What /metrics says."""
-        return self._get("/metrics")
+    def metrics(self, accept: str = "text/plain") -> str:
+        """What /metrics says, in this format."""
+        return self._get("/metrics", accept)
 
     def until_said(self, line: str) -> None:
         """Wait until /metrics says it. Blocks."""
@@ -134,10 +134,11 @@ class WorkerProcess:
         except (OSError, StopIteration):
             return False
 
-    def _get(self, path: str) -> str:
+    def _get(self, path: str, accept: str = "*/*") -> str:
         # The last start's line, where it was started again.
         port = next(event["port"] for event in reversed(self._events()) if event.get("event") == "listening")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  our own worker, over HTTP
             text: str = answer.read().decode()
             return text
 

@@ -45,6 +45,8 @@ class AckingPipeline(Pipeline):
                 raise dead_letter_refused(written[refused[again[0]]][0].source, self._topics.dead_letters)
         self._metrics.stage("publish", time.perf_counter() - started)
         self._count(written, tombstones=len(window) - len(written))
+        if self._tracing is not None:
+            self._tracing.end(window, written)
 
     def _finish(self, window: Sequence[Delivery]) -> None:
         settled: list[Delivery] = []

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -73,17 +74,47 @@ class EventStream(Protocol):
         """The events, with their messages."""
 
 
+class Trace(Protocol):
+    """What is used of one comment's trace."""
+
+    @property
+    def exemplar(self) -> dict[str, str] | None:
+        """What links a measurement to it; None where there is nothing to be linked to."""
+
+    def publish(self, topic: str) -> dead_letters.Headers:
+        """Its outcome is written to this topic now. Headers that carry the trace on."""
+
+
 class Delivery(Struct, eq=False):
     """One event on its way through the worker."""
 
     event: Event
     watermark: "Watermark[Delivery]"
     read_at: float
+    trace: Trace | None = None
 
     @property
     def source(self) -> Source:
         message = self.event.message
         return Source(message.topic, message.partition, message.offset)
+
+
+class Tracing(Protocol):
+    """What is used of `worker.tracing`."""
+
+    def take(self, window: Sequence[Delivery], now_s: float) -> None:
+        """These have left the queue; those to be traced get a trace. `now_s` as `time.perf_counter` has it."""
+
+    def watch(
+        self, window: Sequence[Delivery], screen: Callable[[Sequence[Record]], list[Outcome]], records: Sequence[Record]
+    ) -> list[Outcome]:
+        """Screen a window's records, and note its stages."""
+
+    def end(self, window: Sequence[Delivery], written: Sequence[tuple[Delivery, Outcome]]) -> None:
+        """What was written of a window is confirmed; the rest of it are tombstones."""
+
+    def lose(self, window: Sequence[Delivery]) -> None:
+        """Nothing was written of these: they are somebody else's now."""
 
 
 class Topics(Struct, frozen=True):
@@ -106,6 +137,7 @@ class Pipeline(abc.ABC):
         worker: this worker's name, for dead letters.
         retry_pause_s: before the second try of a window that failed for want of memory; each next pause is twice as long.
         now: epoch seconds, as records have them.
+        tracing: None: nothing is traced.
     """
 
     def __init__(
@@ -125,6 +157,7 @@ class Pipeline(abc.ABC):
         worker: str,
         retry_pause_s: float = 0.2,
         now: Callable[[], float] = time.time,
+        tracing: Tracing | None = None,
     ) -> None:
         self._screener = screener
         self._topics = topics
@@ -140,6 +173,7 @@ class Pipeline(abc.ABC):
         self._worker = worker
         self._backoff = Backoff(retry_pause_s, _LONGEST_PAUSE_S)
         self._now = now
+        self._tracing = tracing
 
         self._queue: deque[Delivery] = deque()
         self._watermarks: dict[int, Watermark[Delivery]] = {}
@@ -287,6 +321,8 @@ class Pipeline(abc.ABC):
         now = time.perf_counter()
         for delivery in window:
             self._metrics.stage("queue", now - delivery.read_at)
+        if self._tracing is not None:
+            self._tracing.take(window, now)
         return window
 
     def _pop_window(self) -> list[Delivery]:
@@ -312,17 +348,22 @@ class Pipeline(abc.ABC):
             for delivery in window
             if (value := delivery.event.message.value) is not None
         ]
-        outcomes = iter(await self._screen_records(records))
+        screen = self._screener.screen
+        if self._tracing is not None:
+            screen = partial(self._tracing.watch, window, screen)
+        outcomes = iter(await self._screen_records(screen, records))
         return [None if delivery.event.message.value is None else next(outcomes) for delivery in window]
 
-    async def _screen_records(self, records: Sequence[Record]) -> list[Outcome]:
+    async def _screen_records(
+        self, screen: Callable[[Sequence[Record]], list[Outcome]], records: Sequence[Record]
+    ) -> list[Outcome]:
         loop = asyncio.get_running_loop()
         attempt = 0
         with self._backoff.tries() as pauses:
             while True:
                 attempt += 1
                 try:
-                    return await loop.run_in_executor(self._executor, self._screener.screen, records)
+                    return await loop.run_in_executor(self._executor, screen, records)
                 except TransientError as error:
                     log.warning("screening failed", error=str(error), attempt=attempt, attempts=_ATTEMPTS)
                     if attempt == _ATTEMPTS:
@@ -355,8 +396,10 @@ class Pipeline(abc.ABC):
         return result
 
     def _message(self, delivery: Delivery, outcome: Outcome) -> Message:
+        topic = self._topics.decisions if isinstance(outcome, Decision) else self._topics.dead_letters
+        trace = () if delivery.trace is None else delivery.trace.publish(topic)
         if isinstance(outcome, Decision):
-            return Message(self._topics.decisions, outcome.comment_id.encode(), codec.encode(outcome))
+            return Message(topic, outcome.comment_id.encode(), codec.encode(outcome), trace)
         original = delivery.event.message
         timestamp_ms = None if original.timestamp is None else round(original.timestamp * 1000)
         letter = DeadLetter(
@@ -375,9 +418,8 @@ class Pipeline(abc.ABC):
             value=original.value or b"",
             headers=list(original.headers or ()),
         )
-        return Message(
-            self._topics.dead_letters, letter.key, letter.value, dead_letters.headers(letter), letter.timestamp_ms
-        )
+        # Without ours: the record's own headers, which stay as they are, carry the producer's trace.
+        return Message(topic, letter.key, letter.value, dead_letters.headers(letter), letter.timestamp_ms)
 
     def _count(self, written: Sequence[tuple[Delivery, Outcome]], *, tombstones: int) -> None:
         metrics, now = self._metrics, self._now()
@@ -392,7 +434,8 @@ class Pipeline(abc.ABC):
             metrics.decisions.labels(outcome.category or NO_CATEGORY, band).inc()
             metrics.languages.labels(SUPPORT[outcome.language_supported]).inc()
             if (timestamp := delivery.event.message.timestamp) is not None:
-                metrics.end_to_end_seconds.observe(max(0.0, now - timestamp))
+                exemplar = None if delivery.trace is None else delivery.trace.exemplar
+                metrics.end_to_end_seconds.observe(max(0.0, now - timestamp), exemplar)
 
     # Ends.
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import faust
 import mode
@@ -45,6 +45,9 @@ from worker.settings import Settings
 from worker.topics import check_topics_exist, describe_topics
 from worker.transactional import TransactionalPipeline
 from worker.watchdog import Watchdog
+
+if TYPE_CHECKING:  # an extra, loaded by `load_tracing` alone
+    from worker.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -139,7 +142,13 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
 
 
 def create_screener(
-    settings: Settings, metrics: Metrics, *, classifier: Classifier, policy: Policy, detect: Detect
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    classifier: Classifier,
+    policy: Policy,
+    detect: Detect,
+    tracing: "Tracing | None" = None,
 ) -> Screener:
     """The line through the middle, wired; it has answered the probe.
 
@@ -150,7 +159,7 @@ def create_screener(
         classifier,
         policy,
         detect=detect,
-        observer=metrics,
+        observer=metrics if tracing is None else tracing.observer(metrics),
         max_batch_tokens=settings.max_batch_tokens,
         cache_entries=settings.cache_entries,
         mode=settings.mode,
@@ -184,6 +193,19 @@ def load_detector() -> Detect:
     from worker.langid import open_detector  # noqa: PLC0415
 
     return open_detector().detect
+
+
+def load_tracing(settings: Settings) -> "Tracing":
+    """What sends traces. Imports OpenTelemetry, which is an extra.
+
+    Raises:
+        StartupError: it is not installed, or told something that it cannot do.
+    """
+    try:
+        from worker.tracing import open_tracing  # noqa: PLC0415
+    except ImportError as error:
+        raise StartupError(f"SCREENER_TRACING: {error.name} is missing: install comment-screener[tracing]") from error
+    return open_tracing(group_id=settings.group_id, worker=_name(settings))
 
 
 class Worker:
@@ -233,6 +255,10 @@ class Worker:
         stack.push_async_callback(self._health.stop)
         log.info("listening", host=settings.http_host, port=self._health.port)
 
+        tracing = None
+        if settings.tracing:
+            tracing = await asyncio.to_thread(load_tracing, settings)
+            stack.push_async_callback(tracing.close)
         options = client_options(settings)
         started = time.monotonic()
         points = operating_points_of(settings.model)
@@ -244,7 +270,13 @@ class Worker:
             classifier = await asyncio.to_thread(load_classifier, settings)
         detect = await asyncio.to_thread(load_detector)
         screener = await asyncio.to_thread(
-            create_screener, settings, self._metrics, classifier=classifier, policy=policy, detect=detect
+            create_screener,
+            settings,
+            self._metrics,
+            classifier=classifier,
+            policy=policy,
+            detect=detect,
+            tracing=tracing,
         )
         self._model_ready = True
         self._metrics.load_seconds.set(time.monotonic() - started)
@@ -267,7 +299,7 @@ class Worker:
 
         datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="comment-screener-"))
         app = create_faust_app(settings, Path(datadir) / "faust")
-        pipeline = self._wire(app, screener, publisher)
+        pipeline = self._wire(app, screener, publisher, tracing)
         self._watchdog.start()
         stack.callback(self._watchdog.stop)
         self._stuck = {
@@ -296,7 +328,9 @@ class Worker:
             retried=retried,
         )
 
-    def _wire(self, app: ScreenerApp, screener: Screener, publisher: Publisher | Ledgers) -> Pipeline:
+    def _wire(
+        self, app: ScreenerApp, screener: Screener, publisher: Publisher | Ledgers, tracing: "Tracing | None"
+    ) -> Pipeline:
         settings, loop = self._settings, asyncio.get_running_loop()
         create_pipeline: Callable[..., Pipeline] = (
             partial(TransactionalPipeline, ledgers=publisher, patience_s=settings.rebalance_timeout_s)
@@ -317,7 +351,8 @@ class Worker:
             max_in_flight=settings.max_in_flight,
             max_in_flight_bytes=settings.max_in_flight_bytes,
             shed_lag_s=settings.shed_lag_s,
-            worker=settings.group_instance_id or socket.gethostname(),
+            worker=_name(settings),
+            tracing=tracing,
         )
 
         def on_revoking() -> None:
@@ -537,6 +572,11 @@ async def check_topics(settings: Settings, options: dict[str, Any], stop: asynci
         raise StartupError(
             f"{settings.comments_topic} has {found} partitions, SCREENER_COMMENTS_PARTITIONS says {expected}"
         )
+
+
+def _name(settings: Settings) -> str:
+    """What dead letters and traces call this worker."""
+    return settings.group_instance_id or socket.gethostname()
 
 
 async def _connect(client: Publisher | Ledgers | LagMeter) -> None:

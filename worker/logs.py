@@ -9,7 +9,7 @@ import structlog
 
 from worker.errors import where_raised
 
-_QUIET = ("aiokafka", "faust", "mode", "aiohttp", "asyncio")
+_QUIET = ("aiokafka", "faust", "mode", "aiohttp", "asyncio", "opentelemetry")
 
 _SAME_AGAIN_S = 10.0
 

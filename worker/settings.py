@@ -121,6 +121,10 @@ class Settings(BaseSettings):
 
     http_host: str = Field("127.0.0.1", description="Address for /metrics, /livez and /readyz. Loopback unless set.")
     http_port: Annotated[int, Field(ge=0, le=65535)] = Field(9464, description="Port for the same; 0 takes a free one.")
+    tracing: bool = Field(
+        False,
+        description="1: send traces of comments whose producer traces, where OpenTelemetry's variables say. Extra: `tracing`.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @field_validator("sasl_password_file")

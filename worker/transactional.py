@@ -59,9 +59,13 @@ class TransactionalPipeline(Pipeline):
             await self._until_lost(run[0])
             log.warning("partition lost", first=str(run[0].source), records=len(run))
             self._metrics.stale_acks.inc(len(run))
+            if self._tracing is not None:
+                self._tracing.lose(run)
         else:
             self._metrics.last_commit_seconds.set_to_current_time()
             self._count(written, tombstones=len(run) - len(written))
+            if self._tracing is not None:
+                self._tracing.end(run, written)
         self._metrics.stage("publish", time.perf_counter() - started)
         for delivery in run:
             self._release(delivery.event.message)

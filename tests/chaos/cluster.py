@@ -115,13 +115,14 @@ class Cluster:
                 await asyncio.sleep(0.2)
 
     async def leader_of(self, topic: str, partition: int) -> int:
-        """The index of the node that leads a partition. Raises KafkaError while nobody does."""
-        async with _admin(self.bootstrap) as admin:
-            described = await admin.describe_topics([topic])
-        leaders = {each["partition"]: each["leader"] for each in described[0]["partitions"]}
-        if leaders.get(partition, -1) < 0:
-            raise KafkaError(f"nobody leads {topic}/{partition}")
-        return int(leaders[partition]) - 1
+        """The index of the node that leads a partition. Waits while nobody does, as for a moment of each election."""
+        async with asyncio.timeout(_PATIENCE_S), _admin(self.bootstrap) as admin:
+            while True:
+                described = await admin.describe_topics([topic])
+                leaders = {each["partition"]: each["leader"] for each in described[0]["partitions"]}
+                if (leader := leaders.get(partition, -1)) >= 0:
+                    return int(leader) - 1
+                await asyncio.sleep(0.2)
 
     def preferred_leaders(self) -> None:
         """Give every partition back to the node that is first in its list; nodes that came back lead nothing. Blocks."""

@@ -45,6 +45,7 @@ HEAVY = (
     "sklearn",
     "matplotlib",
     "torch",
+    "opentelemetry",
 )
 
 # Each module may import from the lines above its own, and from nowhere else in the package.
@@ -84,7 +85,7 @@ ORDER = (
     },
     {"access", "dead_letters_topic", "evaluation_picture", "policy_watch", "provisioning", "screening"},
     {"agents", "ledger"},
-    {"acking", "transactional"},
+    {"acking", "tracing", "transactional"},
     {"app"},
 )
 
@@ -143,7 +144,8 @@ def test_the_order_is_the_designs() -> None:
         ("onnx", {"app", "cli_scoring"}),
         ("langid", {"app", "cli_scoring"}),
         ("app", {"cli"}),
-        ("agents", {"acking", "app", "transactional"}),
+        ("tracing", {"app"}),
+        ("agents", {"acking", "app", "tracing", "transactional"}),
     ],
 )
 def test_only_the_edge_knows_the_heavy_parts(module: str, importers: set[str]) -> None:
