@@ -187,8 +187,12 @@ def _score(text: str) -> dict[str, float]:
     return scores
 
 
-def detect(text: str) -> Detection:
-    """Tell a language by word, as the worker's detector does by more; most texts have none of these."""
+def detect(texts: Sequence[str]) -> list[Detection]:
+    """Tell languages by word, as the worker's detector does by more; most texts have none of these."""
+    return [_detect(text) for text in texts]
+
+
+def _detect(text: str) -> Detection:
     return next((Detection(tag, 0.99) for word, tag in TONGUES.items() if word in text), UNDETERMINED)
 
 

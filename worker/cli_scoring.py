@@ -1,7 +1,7 @@
 """Model and policy for the commands that need no Kafka."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -61,13 +61,13 @@ def open_screener(
     )
 
 
-def _tell_nothing(_: str) -> Detection:
-    return UNDETERMINED
+def _tell_nothing(texts: Sequence[str]) -> list[Detection]:
+    return [UNDETERMINED] * len(texts)
 
 
 def detect_language(text: str) -> Detection:
     """What a comment's text says of its language."""
-    return open_detector()(normalise(text))
+    return open_detector()([normalise(text)])[0]
 
 
 def score_text(text: str, model: str | None) -> Mapping[str, float]:

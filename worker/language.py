@@ -25,20 +25,17 @@ every "lol" would hold most of what children write.
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Final, NamedTuple
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Raised with every change of these rules, or of what ranks languages: a decision's id depends on it."""
 SUPPORTED: Final = frozenset({"en"})
 """Primary subtags of the languages that the model knows."""
 UNNAMED: Final = "und"
 """BCP 47's tag for a language that is none of the supported ones, and cannot be named."""
-
-Rank = Callable[[str], Mapping[str, float]]
-"""A text → languages (ISO 639 codes, as in BCP 47) with their probabilities. Pure and thread-safe."""
 
 _ENGLISH: Final = "en"
 # A producer that sends one of these says that it does not know, or that there is nothing to know.
@@ -71,6 +68,24 @@ _SCRIPTS: Final = {
 }
 
 
+class Ranked(NamedTuple):
+    """What is likely of a text.
+
+    Attributes:
+        english: the probability that it is English.
+        best: the likeliest language, an ISO 639 code as in BCP 47.
+        probability: of that one.
+    """
+
+    english: float
+    best: str
+    probability: float
+
+
+Rank = Callable[[Sequence[str]], Sequence[Ranked]]
+"""Texts → what is likely of each, whatever the others are. Pure and thread-safe."""
+
+
 class Detection(NamedTuple):
     """What a text says of its language.
 
@@ -99,32 +114,47 @@ class Detector:
     def __init__(self, rank: Rank) -> None:
         self._rank = rank
 
-    def detect(self, text: str) -> Detection:
-        """Tell the language of a normalised text."""
-        foreign = "" if text.isascii() else _foreign(text)
-        latin = _LAUGHTER.sub(" ", _NOISE.sub(" ", text).lower())
-        words = [word for word in _WORD.findall(latin) if text.isascii() or _script(word[0]) == _LATIN]
-        letters = sum(map(len, words))
-        others = len(foreign) - foreign.count(" ")
-        if others and (others >= _FOREIGN_LETTERS or others >= _FOREIGN_SHARE * (letters + others)):
-            return Detection(self._name(self._rank(foreign)), 1.0)
-        if len(words) < _MIN_WORDS or letters < _MIN_LETTERS:
-            return UNDETERMINED
-        ranked = self._rank(" ".join(words))
-        english = ranked.get(_ENGLISH, 0.0)
-        if english >= _ENGLISH_AT_LEAST:
-            return Detection(_ENGLISH, english)
-        other = max(ranked.values(), default=0.0)
-        if english <= _ENGLISH_AT_MOST and other >= _OTHER_AT_LEAST:
-            return Detection(self._name(ranked), 1 - english)
-        return UNDETERMINED
+    def detect(self, texts: Sequence[str]) -> list[Detection]:
+        """Tell the language of each normalised text."""
+        looks = [_look(text) for text in texts]
+        ranked = iter(self._rank([look.words for look in looks if look.words]))
+        return [_conclude(look, next(ranked)) if look.words else UNDETERMINED for look in looks]
 
-    @staticmethod
-    def _name(ranked: Mapping[str, float]) -> str:
-        """The likeliest language where it is likely, and not one that the text was just said not to be in."""
-        best = max(ranked, key=lambda language: ranked[language], default=UNNAMED)
-        nothing = best in SUPPORTED or best in _SAYS_NOTHING
-        return UNNAMED if nothing or ranked[best] < _NAMED_FROM else best
+
+class _Look(NamedTuple):
+    """The words of a text that tell its language, none where they are too few, and whether other scripts than Latin settle it."""
+
+    words: str
+    foreign: bool
+
+
+def _look(text: str) -> _Look:
+    foreign = "" if text.isascii() else _foreign(text)
+    latin = _LAUGHTER.sub(" ", _NOISE.sub(" ", text).lower())
+    words = [word for word in _WORD.findall(latin) if text.isascii() or _script(word[0]) == _LATIN]
+    letters = sum(map(len, words))
+    others = len(foreign) - foreign.count(" ")
+    if others and (others >= _FOREIGN_LETTERS or others >= _FOREIGN_SHARE * (letters + others)):
+        return _Look(foreign, foreign=True)
+    if len(words) < _MIN_WORDS or letters < _MIN_LETTERS:
+        return _Look("", foreign=False)
+    return _Look(" ".join(words), foreign=False)
+
+
+def _conclude(look: _Look, ranked: Ranked) -> Detection:
+    if look.foreign:
+        return Detection(_name(ranked), 1.0)
+    if ranked.english >= _ENGLISH_AT_LEAST:
+        return Detection(_ENGLISH, ranked.english)
+    if ranked.english <= _ENGLISH_AT_MOST and ranked.probability >= _OTHER_AT_LEAST:
+        return Detection(_name(ranked), 1 - ranked.english)
+    return UNDETERMINED
+
+
+def _name(ranked: Ranked) -> str:
+    """The likeliest language where it is likely, and not one that the text was just said not to be in."""
+    nothing = ranked.best in SUPPORTED or ranked.best in _SAYS_NOTHING
+    return UNNAMED if nothing or ranked.probability < _NAMED_FROM else ranked.best
 
 
 def settle(declared: str | None, detected: Detection) -> Language:

@@ -5,6 +5,7 @@ record that can never be screened. Errors are values here; an exception means th
 Kafka in it: the worker and the `screen` command are two edges around the same `Screener`.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -51,8 +52,8 @@ class Rejection(Struct, frozen=True):
 
 Outcome = Decision | Rejection
 
-Detect = Callable[[str], Detection]
-"""A normalised text → its language, as far as that can be told: `worker.language.Detector.detect`. Pure and thread-safe."""
+Detect = Callable[[Sequence[str]], Sequence[Detection]]
+"""Normalised texts → their languages, as far as they can be told: `worker.language.Detector.detect`. Pure and thread-safe."""
 
 
 class _Reading(Struct, frozen=True):
@@ -63,7 +64,6 @@ class _Reading(Struct, frozen=True):
     """As the model reads it."""
     key: bytes
     """Its digest, under which both memories keep what they know of it."""
-    detected: Detection
     shed: bool
     """The model is not asked."""
 
@@ -144,10 +144,13 @@ class Screener:
     def _screen(self, records: Sequence[Record]) -> list[Outcome]:
         started = time.perf_counter()
         readings = [self._read(record) for record in records]
+        wanted = {
+            reading.text: reading.key for reading in readings if isinstance(reading, _Reading) and not reading.shed
+        }
+        told = self._tell(wanted)
         self._observer.stage("decode", time.perf_counter() - started)
 
-        wanted = [reading for reading in readings if isinstance(reading, _Reading) and not reading.shed]
-        found = self._find({reading.text: reading.key for reading in wanted})
+        found = self._find({text: key for text, key in wanted.items() if not isinstance(told[text], Rejection)})
 
         started = time.perf_counter()
         # One for the whole window, verdict and name alike: another may be adopted meanwhile.
@@ -158,10 +161,12 @@ class Screener:
                 outcomes.append(reading)
             elif reading.shed:
                 outcomes.append(self._shed(reading, record.source, policy.version))
+            elif isinstance(detected := told[reading.text], Rejection):
+                outcomes.append(detected)
             elif isinstance(result := found[reading.text], Rejection):
                 outcomes.append(result)
             else:
-                outcomes.append(self._decide(reading, result, record.source, policy))
+                outcomes.append(self._decide(reading, detected, result, record.source, policy))
         self._observer.stage("decide", time.perf_counter() - started)
         return outcomes
 
@@ -174,19 +179,37 @@ class Screener:
             text = normalise(comment.text)
             # Scores from memory cost nothing, and are no worse for being late.
             key = self._cache.key(text)
-            shed = record.overdue and self._cache.get(key) is None
-            detected = UNDETERMINED if shed or not text else self._detect_remembered(text, key)
-            return _Reading(comment, text, key, detected, shed)
+            return _Reading(comment, text, key, record.overdue and self._cache.get(key) is None)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever our rules make of one text
+            return _unreadable(error)
+
+    def _tell(self, keys: Mapping[str, bytes]) -> dict[str, Detection | Rejection]:
+        """The languages of texts, by their digests."""
+        told: dict[str, Detection | Rejection] = {
+            text: known for text, key in keys.items() if (known := self._languages.get(key)) is not None
+        }
+        unknown = [text for text in keys if text not in told]
+        for text, detected in zip(unknown, self._detect_each(unknown), strict=True):
+            told[text] = detected
+            if not isinstance(detected, Rejection):
+                self._languages.put(keys[text], detected)
+        return told
+
+    def _detect_each(self, texts: Sequence[str]) -> Sequence[Detection | Rejection]:
+        with contextlib.suppress(Exception):
+            return self._detect(texts)
+        # One of them is to blame; alone, it says so itself.
+        return [self._detect_alone(text) for text in texts]
+
+    def _detect_alone(self, text: str) -> Detection | Rejection:
+        try:
+            return self._detect([text])[0]
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  whatever our rules or a library make of one text
-            return _unclassifiable("this text cannot be read", error)
-
-    def _detect_remembered(self, text: str, key: bytes) -> Detection:
-        if (known := self._languages.get(key)) is None:
-            known = self._detect(text)
-            self._languages.put(key, known)
-        return known
+            return _unreadable(error)
 
     def score(self, texts: Sequence[str]) -> dict[str, Scores | Rejection]:
         """Score distinct normalised texts, those seen before from memory. Errors as in `screen`."""
@@ -286,9 +309,11 @@ class Screener:
         middle = len(batch) // 2
         return self._infer(batch[:middle], width) + self._infer(batch[middle:], width)
 
-    def _decide(self, reading: _Reading, found: Found, source: Source | None, policy: Policy) -> Outcome:
+    def _decide(
+        self, reading: _Reading, detected: Detection, found: Found, source: Source | None, policy: Policy
+    ) -> Outcome:
         comment = reading.comment
-        language = settle(comment.language, reading.detected)
+        language = settle(comment.language, detected)
         verdict = policy.decide(
             found.scores, comment.audience_age_band, comment.community_id, language_supported=language.supported
         )
@@ -305,7 +330,7 @@ class Screener:
 
     def _shed(self, reading: _Reading, source: Source | None, policy: PolicyVersion) -> Decision:
         comment = reading.comment
-        language = settle(comment.language, reading.detected)
+        language = settle(comment.language, UNDETERMINED)
         return self._decision(
             comment,
             shedding.hold(comment.audience_age_band),
@@ -390,6 +415,10 @@ def _in_original(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
         return ()
     normalised = normalise_mapped(text)
     return tuple(Span(*normalised.original(span.start, span.end), span.label, span.score) for span in spans)
+
+
+def _unreadable(error: Exception) -> Rejection:
+    return _unclassifiable("this text cannot be read", error)
 
 
 def _unclassifiable(what: str, error: Exception) -> Rejection:

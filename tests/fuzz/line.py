@@ -37,7 +37,7 @@ def language(data: bytes) -> None:
     """Any text has a language or has not; how sure it is, is a probability; what the producer says changes neither."""
     declared, _, rest = data.partition(SEPARATOR)
     text = normalise(read_text(rest or declared))
-    detected = _detector().detect(text)
+    detected = _detector().detect([text])[0]
     promise(0 <= detected.confidence <= 1, "a probability")
     promise((detected.language is None) == (detected.confidence == 0), "nothing is nothing")
     settled = settle(declared.decode(errors="replace")[:35] or None, detected)

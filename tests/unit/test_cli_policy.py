@@ -136,7 +136,7 @@ def test_explain_scores_a_text_with_the_model(good: str, monkeypatch: pytest.Mon
         return {"insult": 0.95 if (text, model) == ("you fool", "small") else 0.1}
 
     scoring = ModuleType("worker.cli_scoring")
-    scoring.__dict__.update(score_text=score_text, detect_language=detect)
+    scoring.__dict__.update(score_text=score_text, detect_language=lambda text: detect([text])[0])
     monkeypatch.setitem(sys.modules, "worker.cli_scoring", scoring)
 
     result = run("explain", "you fool", "--model", "small", "--policy", good)

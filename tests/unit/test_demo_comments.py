@@ -89,7 +89,7 @@ def test_what_is_sent_as_english_is_not() -> None:
 
     assert group.language == "en"
     for text in group.texts:
-        assert settle("en", detector.detect(normalise(text))).supported is False
+        assert settle("en", detector.detect([normalise(text)])[0]).supported is False
 
 
 def test_what_is_for_adults_is_shown_to_adults_only() -> None:

@@ -19,7 +19,7 @@ from tests.fuzz.texts import UNITS, repeated
 from worker.codec import decode_comment
 from worker.errors import InvalidRecord, StartupError
 from worker.labelled import column_names, read_labelled
-from worker.language import Detector
+from worker.language import Detector, Ranked
 from worker.normalise import normalise, normalise_mapped
 from worker.policy_file import read_policy
 from worker.records import MAX_TEXT_CHARACTERS
@@ -177,7 +177,7 @@ def _lines_run(call: Callable[[str], object], text: str) -> int:
 
 
 def _detect(text: str) -> object:
-    return Detector(lambda _: {"en": 0.5}).detect(text)
+    return Detector(lambda texts: [Ranked(0.5, "en", 0.5)] * len(texts)).detect([text])
 
 
 @pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
