@@ -242,7 +242,7 @@ class Pipeline(abc.ABC):
         delivery = Delivery(event, watermark, time.perf_counter())
         watermark.read(message.offset, delivery)
         self._queue.append(delivery)
-        self._metrics.records_read.labels(str(message.partition)).inc()
+        self._metrics.read_of(message.partition).inc()
         self._add_in_flight(1, _size(delivery))
 
     def _has_room(self) -> bool:
@@ -428,11 +428,11 @@ class Pipeline(abc.ABC):
             if isinstance(outcome, Rejection):
                 metrics.dead_letters.labels(outcome.reason).inc()
                 continue
-            metrics.comments.labels(outcome.action).inc()
+            metrics.comments_of(outcome.action).inc()
             metrics.shed.inc(outcome.degraded)
             band = outcome.audience_age_band or AgeBand.UNKNOWN
-            metrics.decisions.labels(outcome.category or NO_CATEGORY, band).inc()
-            metrics.languages.labels(SUPPORT[outcome.language_supported]).inc()
+            metrics.decisions_of(outcome.category or NO_CATEGORY, band).inc()
+            metrics.languages_of(SUPPORT[outcome.language_supported]).inc()
             if (timestamp := delivery.event.message.timestamp) is not None:
                 exemplar = None if delivery.trace is None else delivery.trace.exemplar
                 metrics.end_to_end_seconds.observe(max(0.0, now - timestamp), exemplar)
