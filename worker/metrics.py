@@ -206,6 +206,8 @@ class Metrics:
         self.policy_info = Info("screener_policy", "What decides.", registry=r)
 
         self._create_series()
+
+    def _create_series(self) -> None:
         # To look a child up costs more than to count: what happens for every comment remembers it.
         self.read_of = cache(self.records_read.labels)
         self.comments_of = cache(self.comments.labels)
@@ -213,21 +215,19 @@ class Metrics:
         self.languages_of = cache(self.languages.labels)
         self._stage_of = cache(self.stage_seconds.labels)
         self._score_of = cache(self.score.labels)
-
-    def _create_series(self) -> None:
         for action in Action:
-            self.comments.labels(action)
+            self.comments_of(action)
         for category in CATEGORIES:
             for band in AgeBand:
-                self.decisions.labels(category, band)
+                self.decisions_of(category, band)
         for supported in SUPPORT.values():
-            self.languages.labels(supported)
+            self.languages_of(supported)
         for reason in Reason:
             self.dead_letters.labels(reason)
         for label in LABELS:
-            self.score.labels(label)
+            self._score_of(label)
         for stage in STAGES:
-            self.stage_seconds.labels(stage)
+            self._stage_of(stage)
         for result in ("adopted", "refused"):
             self.policy_reloads.labels(result)
         for result in ("hit", "miss"):
