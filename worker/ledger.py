@@ -86,6 +86,7 @@ class Ledger:
         self._fence_wait_s = fence_wait_s
         self._retried = retried
         self._producer: AIOKafkaProducer | None = None
+        self._trying: asyncio.Timeout | None = None
         self._lost = False
         self.turn = asyncio.Lock()
         """Whoever holds it may commit; given in the order in which it is asked for."""
@@ -103,8 +104,11 @@ class Ledger:
         log.debug("ledger opened", partition=self._tp.partition, position=self.position)
 
     async def close(self) -> None:
-        """Commit nothing more. What is in the middle of a transaction is lost."""
+        """Commit nothing more. What is in the middle of a transaction is lost, and hears of it at once."""
         self._lost = True
+        if self._trying is not None and not self._trying.expired():
+            # What a producer has promised it neither keeps nor breaks once it is discarded.
+            self._trying.reschedule(asyncio.get_running_loop().time())
         await self._discard_producer()
 
     async def commit(self, messages: Sequence[Message], position: int, owned: Callable[[], bool]) -> list[int]:
@@ -170,8 +174,7 @@ class Ledger:
         with self._backoff.tries() as pauses:
             while True:
                 try:
-                    async with asyncio.timeout(min(_TRY_S, max(0.0, deadline - time.monotonic()))):
-                        return await attempt()
+                    return await self._try(attempt, min(_TRY_S, max(0.0, deadline - time.monotonic())))
                 except _REFUSED as error:
                     raise FatalError(f"not allowed to commit as {self._group_id}: {type(error).__name__}") from error
                 except _BROKEN as error:
@@ -190,6 +193,13 @@ class Ledger:
                 await asyncio.sleep(pause)
                 if fenced and not owned():
                     raise Lost from broken
+
+    async def _try(self, attempt: Callable[[], Awaitable[Result]], timeout_s: float) -> Result:
+        try:
+            async with asyncio.timeout(timeout_s) as self._trying:
+                return await attempt()
+        finally:
+            self._trying = None
 
     async def _start_producer(self) -> AIOKafkaProducer:
         producer = self._create_producer()

@@ -33,6 +33,9 @@ class Brokers:
         self.written: list[bytes] = []
         self.faults: list[tuple[str, Callable[[], None]]] = []
         """Steps that go wrong when they are next taken, each once, and how."""
+        self.silent = asyncio.Event()
+        """Set: they confirm nothing that is sent. A producer that is discarded meanwhile says nothing either, as aiokafka's."""
+        self.asked = asyncio.Event()
 
     def fail(self, step: str, error: BaseException) -> None:
         def fault() -> None:
@@ -70,6 +73,9 @@ class FakeProducer:
     async def send(self, _: str, *, value: bytes, **__: Any) -> asyncio.Future[None]:
         self._values.append(value)
         confirmed = asyncio.get_running_loop().create_future()
+        if self._brokers.silent.is_set():
+            self._brokers.asked.set()
+            return confirmed
         try:
             self._brokers.step("send")
             confirmed.set_result(None)
@@ -194,6 +200,19 @@ async def test_a_closed_ledger_opens_nothing_again(bench: Bench) -> None:
     with pytest.raises(Lost):
         await ledger.commit([ONE], 1, bench.owns)
     assert len(bench.producers) == 1
+
+
+async def test_what_a_ledger_is_closed_in_the_middle_of_is_lost_at_once(bench: Bench) -> None:
+    ledger = await bench.ledger()
+    bench.brokers.silent.set()
+    async with asyncio.timeout(5):
+        committing = asyncio.create_task(ledger.commit([ONE], 1, bench.owns))
+        await bench.brokers.asked.wait()
+        await ledger.close()
+        with pytest.raises(Lost):
+            await committing
+
+    assert (bench.brokers.written, bench.brokers.offset) == ([], None)
 
 
 async def test_what_is_too_large_is_named_and_nothing_written(bench: Bench) -> None:
