@@ -81,6 +81,10 @@ class Account:
         partition.next = place[1] + 1
         self.records += 1
 
+    def read(self, output: int, position: int) -> None:
+        """An output was read up to here; what ends a transaction has an offset, and no record that anybody gets."""
+        self._read[output] = max(self._read[output], position)
+
     def decide(self, place: Place, number: int, digest: int, written: tuple[int, int], at: float) -> None:
         """An outcome was read.
 

@@ -29,7 +29,7 @@ from tests.chaos.resident import resident_mib
 from tests.chaos.trouble import Kind, Troublemaker, troubles
 from tests.comments import is_comment
 from tests.topics import Topics
-from tests.workers import WorkerProcess
+from tests.workers import DELIVERY, WorkerProcess
 from worker.demo.comments import demo_records
 
 RATE: Final = 20.0
@@ -131,8 +131,14 @@ class Soak:
         """Fill in the report."""
         options = {"bootstrap_servers": self._cluster.bootstrap, "request_timeout_ms": _REQUEST_TIMEOUT_MS}
         async with AsyncExitStack() as stack:
-            reader = AIOKafkaConsumer(**options, auto_offset_reset="earliest", metadata_max_age_ms=10_000)
-            await stack.enter_async_context(reader)
+            reader, meter = (
+                AIOKafkaConsumer(
+                    **options, auto_offset_reset="earliest", isolation_level=isolation, metadata_max_age_ms=10_000
+                )
+                for isolation in ("read_committed", "read_uncommitted")
+            )
+            for client in (reader, meter):
+                await stack.enter_async_context(client)
             reader.assign([*self._comments, *self._outputs])
             admin = AIOKafkaAdminClient(**options, metadata_max_age_ms=10_000)
             stack.push_async_callback(admin.close)
@@ -146,7 +152,7 @@ class Soak:
             self._started = time.monotonic()
             watching = await stack.enter_async_context(asyncio.TaskGroup())
             watchers = [
-                watching.create_task(task) for task in (self._read(reader), self._look(reader, admin), self._sample())
+                watching.create_task(task) for task in (self._read(reader), self._look(meter, admin), self._sample())
             ]
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._produce(producer))
@@ -204,14 +210,16 @@ class Soak:
                         place, number, digest = _read_outcome(record)
                         written = self._outputs[at], record.offset
                         self._account.decide(place, number, digest, written, time.monotonic())
+            for at, output in self._outputs.items():
+                self._account.read(output, await reader.position(at))
             self._account.check_commits()
 
-    async def _look(self, reader: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
-        """What is committed, and then where the outputs end."""
+    async def _look(self, meter: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
+        """What is committed, and then where the outputs end, with what is not committed yet."""
         while True:
             try:
                 offsets = await admin.list_consumer_group_offsets(self._topics.comments, partitions=self._comments)
-                ends = await reader.end_offsets(list(self._outputs))
+                ends = await meter.end_offsets(list(self._outputs))
             except KafkaError:
                 # A broker is down, on purpose.
                 await asyncio.sleep(_LOOK_S)
@@ -251,6 +259,8 @@ class Soak:
         self._count()
         report = self.report
         report.problems += self._account.problems()
+        if DELIVERY == "transactions" and report.repeats:
+            report.problems.append(f"{report.repeats} records have more than one outcome")
         report.growth_mib = growth_mib(report.samples)
         if report.growth_mib > GROWTH_MIB:
             report.problems.append(f"memory has grown by {report.growth_mib:.0f} MiB, more than {GROWTH_MIB:.0f}")

@@ -62,6 +62,17 @@ def test_a_commit_is_checked_once_everything_before_it_has_been_read() -> None:
     assert account.repeats == 1
 
 
+def test_an_output_may_end_with_what_nobody_gets_to_read() -> None:
+    account = settled()
+    commit(account, 2, [3, 1])
+    assert not account.is_at_rest()
+
+    for output, position in enumerate((3, 1)):
+        account.read(output, position)
+    account.check_commits()
+    assert account.is_at_rest()
+
+
 def test_a_decision_that_is_read_before_its_record_is_acknowledged() -> None:
     account = Account(1, 1)
     account.decide((0, 5), 3, digest=7, written=(0, 0), at=10.0)

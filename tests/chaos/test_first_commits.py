@@ -141,7 +141,8 @@ async def _produce_compacted(cluster: Cluster, topics: Topics, chance: random.Ra
     tail = [
         (b"tail %d" % number, value) for number, (_, value) in enumerate(comments(_WINDOW, chance.randrange(10**6)))
     ]
-    async with AIOKafkaProducer(bootstrap_servers=cluster.bootstrap) as producer:
+    # Confirmed by all: what only the leader has is not counted below.
+    async with AIOKafkaProducer(bootstrap_servers=cluster.bootstrap, acks="all") as producer:
         # Their times say when a segment is full. The one that is written to is never compacted: the tail has it to itself.
         for at_ms, (key, value) in [*enumerate(deck), *enumerate(tail, start=10_000)]:
             await producer.send_and_wait(topics.comments, key=key, value=value, timestamp_ms=_EPOCH_MS + 2 * at_ms)
