@@ -64,6 +64,12 @@ chaos-slice: install ## The part of it that runs before anything lands
 soak: install ## Low-rate chaos for HOURS, with memory, lag and latency drawn to a picture in build/soak
 	$(BIN)/python -m tests.chaos.soak --hours $(HOURS) --output build/soak $(ARGS)
 
+.PHONY: bench
+bench: install ## Measure it beside what else one could run: a table, bench/latest.json and a picture (a quarter of an hour; 11 GB, the first time)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	-$(BIN)/python -m bench.infinity install
+	$(BIN)/python -m bench $(ARGS)
+
 .PHONY: duplicates
 duplicates: install ## Count what a rebalance, a SIGTERM and a kill make the worker decide again
 	$(BIN)/python -m tests.chaos.duplicates $(ARGS)

@@ -39,6 +39,8 @@ _POLICY: Final = ("tests/unit/test_policy.py",)
 _EVERYTHING: Final = (
     "tests/integration/test_worker.py::test_every_record_is_accounted_for_and_decided_as_screen_decides_it"
 )
+_LATE_WINDOW: Final = "tests/chaos/test_first_commits.py::test_no_commit_passes_a_window_that_is_late[nothing]"
+_POISON: Final = "tests/chaos/test_poison.py::test_exactly_the_poison_becomes_dead_letters"
 _MEMORY: Final = "tests/integration/test_overload.py::test_a_backlog_of_the_largest_records_does_not_fill_its_memory"
 _SIGTERM: Final = (
     "tests/integration/test_failures.py::test_sigterm_under_load_finishes_what_was_begun_and_repeats_nothing"
@@ -78,7 +80,7 @@ MUTANTS: Final = (
             "            delivery.watermark.finish(delivery.source.offset)\n            for ready in [delivery]:\n",
         ),
         _AGENTS,
-        _EVERYTHING,
+        _LATE_WINDOW,
     ),
     Mutant(
         "commit one too far",
@@ -142,7 +144,7 @@ MUTANTS: Final = (
             "        refused = await self._publisher.publish(decided) if decided else []\n",
         ),
         _AGENTS,
-        _EVERYTHING,
+        _POISON,
     ),
     Mutant(
         "stale-generation ack",
@@ -417,6 +419,16 @@ MUTANTS: Final = (
             "            self.position = await self._committed(self._tp)\n",
             "            self.position = await self._committed(self._tp)\n"
             "            self._producer = await self._start_producer()\n",
+        ),
+        _LEDGER,
+    ),
+    Mutant(
+        "close that tells nobody",
+        "what a rebalance overtakes is waited for until its try runs out: longer than a shutdown may take",
+        Edit(
+            "worker/ledger.py",
+            "            self._trying.reschedule(asyncio.get_running_loop().time())\n",
+            "            pass\n",
         ),
         _LEDGER,
     ),

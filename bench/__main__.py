@@ -1,0 +1,122 @@
+"""`python -m bench [PART…] [--rounds N] [--quick] [--million]`: every part, or those named, and one report of them."""
+
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from bench import engine, latency, profile, scale, start, streaming
+from bench.machine import describe_machine
+from bench.picture import draw
+from bench.plan import Plan
+from bench.report import Row, table, to_json
+from worker.demo.broker import start_kafka
+
+
+class Part(StrEnum):
+    """What can be run alone."""
+
+    ENGINE = engine.PART
+    STREAMING = streaming.PART
+    LATENCY = latency.PART
+    SCALE = scale.PART
+    START = start.PART
+    PROFILE = profile.PART
+
+
+_HERE: Final = Path(__file__).parent
+_QUICK_OUTPUT: Final = Path("build/bench")
+_QUICK: Final = 0.05
+_WIDTH: Final = 180
+"""Of the table where it goes into a file."""
+_ON_KAFKA: Final[dict[Part, Callable[[Plan, str], list[Row]]]] = {
+    Part.STREAMING: streaming.run,
+    Part.LATENCY: latency.run,
+    Part.SCALE: scale.run,
+    Part.START: start.run,
+    Part.PROFILE: profile.run,
+}
+_FOOTNOTES: Final = {
+    Part.ENGINE: engine.FOOTNOTE,
+    Part.STREAMING: streaming.FOOTNOTE,
+    Part.LATENCY: latency.FOOTNOTE,
+    Part.SCALE: scale.FOOTNOTE,
+    Part.START: start.FOOTNOTE,
+    Part.PROFILE: profile.FOOTNOTE,
+}
+
+
+def main(
+    parts: Annotated[
+        list[Part] | None, typer.Argument(help="Without any: all but profile.", show_default=False)
+    ] = None,
+    *,
+    rounds: Annotated[int, typer.Option(help="How often each contestant comes round.", min=1)] = 5,
+    seed: Annotated[int, typer.Option(help="Of the texts.")] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A twentieth of everything: to see that it works; its figures mean nothing.")
+    ] = False,
+    million: Annotated[bool, typer.Option("--million", help="A backlog of a million as well (scale).")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for latest.json and latest.png. Without: bench, or build/bench with --quick."),
+    ] = None,
+    logs: Annotated[
+        Path | None, typer.Option(help="Empty folder to keep everybody's logs in. Without: none are kept.")
+    ] = None,
+) -> None:
+    """Measure the worker beside what else one could run."""
+    # It complains of topics that were created a moment ago.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    machine = describe_machine()
+    for name, value in machine.items():
+        console.print(f"{name}: {value}")
+    chosen = [part for part in Part if part in (parts or [each for each in Part if each is not Part.PROFILE])]
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        folder = logs or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        size = _QUICK if quick else 1.0
+        rows: list[Row] = []
+        try:
+            run(chosen, Plan(rounds=rounds, seed=seed, size=size, million=million, folder=folder), console, rows)
+        finally:
+            # Of the parts that came to an end: minutes of figures are not to go with one that did not.
+            done = [part for part in chosen if any(row.part == part for row in rows)]
+            footnotes = [_FOOTNOTES[part] for part in done]
+            console.print(table(rows, footnotes))
+            run_as = {"rounds": rounds, "size": size, "seed": seed, "asked": chosen, "done": done}
+            _write(output or (_QUICK_OUTPUT if quick else _HERE), rows, machine, footnotes, run_as)
+
+
+def run(parts: Sequence[Part], plan: Plan, console: Console, rows: list[Row]) -> None:
+    """The parts, one after the other, their rows put behind `rows`; one broker for those that need one."""
+    if Part.ENGINE in parts:
+        console.print(f"{Part.ENGINE} …")
+        rows += engine.run(plan)
+    on_kafka = [part for part in parts if part in _ON_KAFKA]
+    if on_kafka:
+        with start_kafka(plan.folder / "kafka") as broker:
+            for part in on_kafka:
+                console.print(f"{part} …")
+                rows += _ON_KAFKA[part](plan, broker.bootstrap)
+
+
+def _write(
+    folder: Path, rows: Sequence[Row], machine: Mapping[str, str], footnotes: Sequence[str], run_as: Any
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    taken_at = datetime.now(UTC).isoformat(timespec="seconds")
+    (folder / "latest.json").write_bytes(to_json(rows, machine, footnotes, taken_at=taken_at, **run_as))
+    (folder / "latest.png").write_bytes(draw(rows, machine))
+
+
+if __name__ == "__main__":
+    typer.run(main)
