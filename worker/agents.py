@@ -10,7 +10,7 @@ ends the process, with what is unfinished uncommitted. What becomes of outcomes 
 import abc
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,7 +24,7 @@ from worker.backoff import Backoff
 from worker.errors import FatalError, OutOfMemory, Reason, ScreenerError, Stage, TransientError
 from worker.metrics import NO_CATEGORY, SUPPORT, Metrics
 from worker.publisher import Message
-from worker.records import AgeBand, DeadLetter, Decision, Source
+from worker.records import Action, AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
 from worker.shedding import is_overdue
 from worker.watermark import Watermark
@@ -232,7 +232,8 @@ class Pipeline(abc.ABC):
 
     async def admit(self, event: Event) -> None:
         """Take in one event; waits while too many are unfinished."""
-        await self._until(lambda: self._has_room() or not self._accepting)
+        if not self._has_room():
+            await self._until(lambda: self._has_room() or not self._accepting)
         message = event.message
         # One of an older generation waited here through a whole rebalance: its partition is read again from the last commit.
         if not self._accepting or message.generation_id != self._generation():
@@ -243,7 +244,11 @@ class Pipeline(abc.ABC):
         watermark.read(message.offset, delivery)
         self._queue.append(delivery)
         self._metrics.read_of(message.partition).inc()
-        self._add_in_flight(1, _size(delivery))
+        self._in_flight += 1
+        self._in_flight_bytes += _size(delivery)
+        if len(self._queue) in {1, self._max_window}:
+            # Only then may somebody begin who could not before, and waking them for each record costs more than all else here.
+            self._changed.set()
 
     def _has_room(self) -> bool:
         """Before a record is taken in, so it is exceeded by less than one: the largest goes through as well."""
@@ -257,7 +262,7 @@ class Pipeline(abc.ABC):
             delivery = self._queue.pop()
             delivery.watermark.drop(delivery.event.message.offset)
             self._release(delivery.event.message)
-        self._add_in_flight(-dropped, -size)
+        self._let_go(dropped, size)
 
     def resume(self) -> None:
         """Start over with a new assignment. Deliveries of the old one keep their old watermarks, and cannot ack by them."""
@@ -424,18 +429,23 @@ class Pipeline(abc.ABC):
     def _count(self, written: Sequence[tuple[Delivery, Outcome]], *, tombstones: int) -> None:
         metrics, now = self._metrics, self._now()
         metrics.tombstones.inc(tombstones)
+        kinds: Counter[tuple[Action, str, AgeBand, str, bool]] = Counter()
         for delivery, outcome in written:
             if isinstance(outcome, Rejection):
                 metrics.dead_letters.labels(outcome.reason).inc()
                 continue
-            metrics.comments_of(outcome.action).inc()
-            metrics.shed.inc(outcome.degraded)
             band = outcome.audience_age_band or AgeBand.UNKNOWN
-            metrics.decisions_of(outcome.category or NO_CATEGORY, band).inc()
-            metrics.languages_of(SUPPORT[outcome.language_supported]).inc()
+            support = SUPPORT[outcome.language_supported]
+            kinds[outcome.action, outcome.category or NO_CATEGORY, band, support, outcome.degraded] += 1
             if (timestamp := delivery.event.message.timestamp) is not None:
                 exemplar = None if delivery.trace is None else delivery.trace.exemplar
                 metrics.end_to_end_seconds.observe(max(0.0, now - timestamp), exemplar)
+        # Most of a window are of few kinds.
+        for (action, category, band, support, degraded), count in kinds.items():
+            metrics.comments.labels(action).inc(count)
+            metrics.decisions.labels(category, band).inc(count)
+            metrics.languages.labels(support).inc(count)
+            metrics.shed.inc(count * degraded)
 
     # Ends.
 
@@ -448,11 +458,11 @@ class Pipeline(abc.ABC):
 
     def _settle(self, finished: int, settled: Sequence[Delivery]) -> None:
         self.finished += finished
-        self._add_in_flight(-len(settled), -sum(map(_size, settled)))
+        self._let_go(len(settled), sum(map(_size, settled)))
 
-    def _add_in_flight(self, records: int, size: int) -> None:
-        self._in_flight += records
-        self._in_flight_bytes += size
+    def _let_go(self, records: int, size: int) -> None:
+        self._in_flight -= records
+        self._in_flight_bytes -= size
         self._changed.set()
 
     async def _until(self, ready: Callable[[], bool]) -> None:

@@ -135,6 +135,8 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         datadir=str(datadir),
     )
     app.max_buffer_bytes = settings.max_in_flight_bytes
+    # Its statistics are nobody's: they would be kept for every event, and lie in memory.
+    app.sensors.remove(app.monitor)
     if settings.delivery == "transactions":
         # Faust commits nothing then, and would complain of it.
         app.conf.broker_commit_livelock_soft_timeout = _NEVER_S

@@ -210,18 +210,15 @@ class Metrics:
     def _create_series(self) -> None:
         # To look a child up costs more than to count: what happens for every comment remembers it.
         self.read_of = cache(self.records_read.labels)
-        self.comments_of = cache(self.comments.labels)
-        self.decisions_of = cache(self.decisions.labels)
-        self.languages_of = cache(self.languages.labels)
         self._stage_of = cache(self.stage_seconds.labels)
         self._score_of = cache(self.score.labels)
         for action in Action:
-            self.comments_of(action)
+            self.comments.labels(action)
         for category in CATEGORIES:
             for band in AgeBand:
-                self.decisions_of(category, band)
+                self.decisions.labels(category, band)
         for supported in SUPPORT.values():
-            self.languages_of(supported)
+            self.languages.labels(supported)
         for reason in Reason:
             self.dead_letters.labels(reason)
         for label in LABELS:

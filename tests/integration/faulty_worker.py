@@ -124,7 +124,7 @@ def ack_out_of_order() -> None:
             delivery.event.ack()
             delivery.watermark.finish(delivery.event.message.offset)
         self.finished += len(window)
-        self._add_in_flight(-len(window), 0)
+        self._let_go(len(window), 0)
 
     # Faust itself does not commit past a gap but for one missing offset, so the first of a window is acked unseen.
     Pipeline._screen = some_are_slow  # type: ignore[method-assign]

@@ -219,8 +219,8 @@ MUTANTS: Final = (
         "at each stop and rebalance, what was read and not begun is committed undecided",
         Edit(
             "worker/agents.py",
-            "            self._release(delivery.event.message)\n        self._add_in_flight(",
-            "            delivery.event.ack()\n        self._add_in_flight(",
+            "            self._release(delivery.event.message)\n        self._let_go(",
+            "            delivery.event.ack()\n        self._let_go(",
         ),
         _AGENTS,
         _SIGTERM,
@@ -230,8 +230,8 @@ MUTANTS: Final = (
         "Faust waits for events that nobody will ack: a stop hangs until it is killed, a rebalance until it times out",
         Edit(
             "worker/agents.py",
-            "            self._release(delivery.event.message)\n        self._add_in_flight(",
-            "        self._add_in_flight(",
+            "            self._release(delivery.event.message)\n        self._let_go(",
+            "        self._let_go(",
         ),
         _AGENTS,
         _SIGTERM,
