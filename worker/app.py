@@ -75,6 +75,12 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
     on_assigned: Callable[[set[Any]], Awaitable[None]]
     max_buffer_bytes: int
 
+    def on_init_dependencies(self) -> Any:
+        services = super().on_init_dependencies()
+        # Faust's own statistics are nobody's, and would be kept for every event.
+        self.sensors.remove(self.monitor)
+        return services
+
     def on_rebalance_start(self) -> None:
         """The group is being rebalanced. Called in the consumer's thread."""
         super().on_rebalance_start()
@@ -135,8 +141,6 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         datadir=str(datadir),
     )
     app.max_buffer_bytes = settings.max_in_flight_bytes
-    # Its statistics are nobody's: they would be kept for every event, and lie in memory.
-    app.sensors.remove(app.monitor)
     if settings.delivery == "transactions":
         # Faust commits nothing then, and would complain of it.
         app.conf.broker_commit_livelock_soft_timeout = _NEVER_S
