@@ -109,7 +109,7 @@ dashboards: install ## Write deploy/grafana/dashboards from deploy/dashboards
 	$(BIN)/python -m deploy.dashboards
 
 .PHONY: ops-check
-ops-check: install ## Run every query of dashboards and alerts on a real Prometheus, and draw the dashboards (6 minutes; more the first time)
+ops-check: install ## Run every query of dashboards and alerts on a real Prometheus, break something, draw the dashboards (9 minutes; more the first time)
 	deploy/verify/ops_check.sh $(ARGS)
 
 .PHONY: lint-deploy

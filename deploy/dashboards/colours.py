@@ -29,5 +29,5 @@ OF_AGE: Final[Mapping[str, str]] = dict(
     zip(AgeBand, ("dark-blue", "blue", "light-blue", "text", "orange"), strict=True)
 )
 OF_STAGE: Final = dict(zip(STAGES, ("text", "orange", "light-blue", "blue", "purple", "green"), strict=True))
-OF_PERCENTILE: Final[Mapping[str, str]] = {"p50": "light-blue", "p95": "blue", "p99": "dark-blue"}
+OF_PERCENTILE: Final[Mapping[str, str]] = {"p50": "light-blue", "p95": "blue", "p99": "purple"}
 OF_SUPPORT: Final = dict(zip(SUPPORT.values(), ("green", "orange", "text"), strict=True))

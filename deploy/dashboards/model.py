@@ -30,7 +30,7 @@ _ENOUGH: Final = 500
 _MOVED: Final[Steps] = ((None, "text"), (0, "green"), (0.1, "orange"), (0.2, "red"))
 
 
-_TOO_FEW: Final = f"needs {_ENOUGH} comments in this hour and in the one before"
+_TOO_FEW: Final = f"needs {_ENOUGH} comments in each of the two hours"
 _THEN: Final = " offset $baseline"
 
 
@@ -68,6 +68,7 @@ def revisions() -> dashboard.Panel:
             "version": "Version",
             "revision": "SHA-256",
         },
+        widths={"What": 70, "Version": 80, "SHA-256": 120},
     )
 
 
@@ -79,7 +80,6 @@ def _at_a_glance() -> Row:
         bad="far from what is decided: comments are held unscored.",
         unit="cps",
         no_value=_NOBODY,
-        graph=True,
     )
     moved_most = stat(
         "Moved most",
@@ -103,7 +103,6 @@ def _at_a_glance() -> Row:
         no_value=_NOBODY,
         steps=((None, "green"), (0.75, "yellow"), (0.9, "orange")),
         decimals=0,
-        graph=True,
     )
     not_understood = stat(
         "Not understood",
@@ -114,7 +113,6 @@ def _at_a_glance() -> Row:
         no_value=_QUIET,
         steps=((None, "green"), (0.1, "orange"), (0.3, "red")),
         decimals=1,
-        graph=True,
     )
     return Row(
         "What scores",
@@ -161,7 +159,7 @@ def _scores() -> Row:
     )
     drift_against_ago = bars(
         "Drift against $baseline ago, by label",
-        [Query(_MOVED_BY, "{{label}}", instant=True)],
+        [Query(f"sort_desc({_MOVED_BY})", "{{label}}", instant=True)],
         shows=(
             "The largest difference between the distributions of two hours: this share of the comments has moved to the other "
             "side of some score. It is the deployment's own past that is compared with, so no reference has to be right."
@@ -225,7 +223,7 @@ def _batches() -> Row:
         unit="percentunit",
         no_value=_QUIET,
         top=1,
-        colours={"mean": "light-blue", "p95": "blue"},
+        colours={"mean": "light-blue", "p95": "purple"},
     )
     batch_size = chart(
         "Batch size",
@@ -237,7 +235,7 @@ def _batches() -> Row:
         bad="near 1 while the model is busy: it works at its worst price.",
         unit="short",
         no_value=_QUIET,
-        colours={"mean": "light-blue", "p95": "blue"},
+        colours={"mean": "light-blue", "p95": "purple"},
     )
     tokens = chart(
         "Tokens",
@@ -332,7 +330,7 @@ def _says() -> Row:
         stacked=common.StackingMode.NORMAL,
     )
     languages = chart(
-        "Languages",
+        "Languages: known to the model",
         [
             Query(
                 share(

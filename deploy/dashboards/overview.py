@@ -12,8 +12,10 @@ from deploy.dashboards.model import revisions
 from deploy.dashboards.panels import (
     ABSENT,
     ANY_IS_BAD,
+    ANY_IS_ODD,
     NONE,
     Steps,
+    Words,
     bars,
     chart,
     stat,
@@ -23,9 +25,22 @@ from deploy.dashboards.panels import (
 from deploy.dashboards.queries import Query, increase, model_time, of, percentiles, rate, share
 from deploy.dashboards.slo import AVAILABILITY, LATENCY, Objective
 
+ILL_OR_WELL: Final = "Ill or well?"
 _WELL, _STRAINED, _ILL, _DOWN = range(4)
+_WORDS: Final[Words] = {
+    str(_WELL): ("WELL", "green"),
+    str(_STRAINED): ("STRAINED", "orange"),
+    str(_ILL): ("ILL", "red"),
+    str(_DOWN): ("DOWN", "dark-red"),
+}
 _NOBODY: Final = "nobody reports"
 _UNCOUNTED: Final = "not counted yet"
+_BEHIND_S, _FAR_BEHIND_S = 30, 60
+"""Age of the oldest comment: from the second on, a partition counts as not served."""
+_DEAD: Final = increase("screener_dead_letters_total", over="5m")
+_DEAD_SHARE: Final = share(_DEAD, f"({increase('screener_comments_total', over='5m')} + {_DEAD})")
+_MANY_DEAD: Final = 0.1
+_NEUTRAL: Final = "semi-dark-blue"
 
 
 def _is(level: int, sign: str, expression: str) -> str:
@@ -33,52 +48,85 @@ def _is(level: int, sign: str, expression: str) -> str:
     return f'label_replace({level} * ({expression}), "sign", "{sign}", "", "")'
 
 
+def _firing(severity: str) -> str:
+    return FIRING.replace("critical|warning", severity)
+
+
+def _named(expression: str, label: str) -> str:
+    """With a dash for a label that is not there: an empty cell would say what stands there without data."""
+    return f'label_replace({expression}, "{label}", "-", "{label}", "")'
+
+
 _SIGNS: Final = (
-    _is(_DOWN, "nobody is up", f"(sum({of('up')}) or vector(0)) == bool 0"),
-    _is(_DOWN, "nobody reads", f"sum({of('screener_assigned_partitions')}) == bool 0"),
-    _is(_ILL, "partitions not served", f"({slo.UNSERVED}) > bool 0"),
-    _is(_ILL, "far behind", f"max({of('screener_lag_seconds')}) > bool 60"),
-    _is(_ILL, "held unscored", f"{increase('screener_shed_total', over='5m')} > bool 0"),
-    _is(_STRAINED, "late", f"{slo.LATE} > bool {LATENCY.budget:g} * {slo.DUE}"),
+    _is(_DOWN, "no worker answers", f"(sum({of('up')}) or vector(0)) == bool 0"),
+    _is(_DOWN, "no worker reads", f"sum({of('screener_assigned_partitions')}) == bool 0"),
+    _is(_ILL, "partitions are not served", f"({slo.UNSERVED}) > bool 0"),
+    _is(_ILL, "over a minute behind", f"max({of('screener_lag_seconds')}) > bool {_FAR_BEHIND_S}"),
+    _is(_ILL, "comments are held unscored", f"{increase('screener_shed_total', over='5m')} > bool 0"),
+    _is(
+        _STRAINED,
+        "half a minute behind",
+        f"max({of('screener_lag_seconds')} <= {_FAR_BEHIND_S}) > bool {_BEHIND_S}",
+    ),
+    _is(_STRAINED, "decisions are late", f"{slo.LATE_SHARE} > bool {LATENCY.budget:g}"),
+    _is(_STRAINED, "many dead letters", f"{_DEAD_SHARE} > bool {_MANY_DEAD}"),
     _is(_STRAINED, "a worker is down", f"(count({of('up')} == 0) or vector(0)) > bool 0"),
-    _is(_STRAINED, "policy refused", f"max({of('screener_policy_refused')}) > bool 0"),
-    _is(_STRAINED, "reads no more", f"max({of('screener_paused')}) > bool 0"),
-    _is(_ILL, "critical", f"(count({FIRING.replace('critical|warning', 'critical')}) or vector(0)) > bool 0"),
-    _is(_STRAINED, "an alert fires", f"(count({FIRING}) or vector(0)) > bool 0"),
+    _is(_STRAINED, "a policy is refused", f"max({of('screener_policy_refused')}) > bool 0"),
+    _is(_STRAINED, "a worker cannot finish its work", f"max({of('screener_paused')}) > bool 0"),
+    _is(
+        _ILL,
+        "a critical alert fires",
+        f"(count({_firing('critical')}) or vector(0)) > bool 0",
+    ),
+    _is(_STRAINED, "an alert fires", f"(count({_firing('warning')}) or vector(0)) > bool 0"),
 )
 
 
 def _at_a_glance() -> Row:
     verdict = stat(
-        "Ill or well?",
+        ILL_OR_WELL,
         Query(f"max({' or '.join(_SIGNS)})"),
         shows=(
             "The worst sign of all. **DOWN**: nobody screens. **ILL**: people may see what nobody has screened, or somebody else "
             "has to look at it. **STRAINED**: something is late or wrong, and nothing is seen unscreened yet."
         ),
-        bad="anything but WELL. The tiles below say which sign it is; the alerts beside it say what to do.",
+        bad="anything but WELL. Beside it stands why, and what the alerts have pages for.",
         unit="none",
         no_value="NOBODY REPORTS",
         steps=((None, "red"),),
-        words={
-            str(_WELL): ("WELL", "green"),
-            str(_STRAINED): ("STRAINED", "orange"),
-            str(_ILL): ("ILL", "red"),
-            str(_DOWN): ("DOWN", "dark-red"),
-        },
+        words=_WORDS,
         filled=True,
+    )
+    signs = table(
+        "What is wrong",
+        [Query(f"max by (sign) ({' or '.join(_SIGNS)}) > 0")],
+        shows="Each sign that the verdict is made of, the worst first.",
+        bad="a line. Where it is no alert, the tile that has turned orange or red leads to more.",
+        no_value="nothing",
+        columns={"sign": "Sign"},
+        values={"A": ("Level", "none")},
+        words={"Level": _WORDS},
+        widths={"Level": 110},
+        sort_by="Level",
     )
     alerts = table(
         "Alerts that fire",
-        [Query(f"sum by (severity, alertname, instance, partition) ({FIRING})")],
+        [
+            Query(
+                f"sum by (severity, alertname, instance, partition) ({_named(_named(FIRING, 'instance'), 'partition')})"
+            )
+        ],
         shows="What is wrong by the rules, the critical ones first. Each has a page in deploy/runbooks under its name.",
         bad="a line that says critical: people see what nobody has screened, or will soon.",
         no_value="no alert fires",
         columns={"severity": "Severity", "alertname": "Alert", "instance": "Worker", "partition": "Partition"},
+        widths={"Severity": 100, "Partition": 90},
         sort_by="Severity",
         descending=False,
     )
-    return Row("At a glance", [Line(5, [verdict, alerts], (8, 16)), Line(3, _tiles()[:4]), Line(3, _tiles()[4:])])
+    return Row(
+        "At a glance", [Line(6, [verdict, signs, alerts], (6, 7, 11)), Line(3, _tiles()[:4]), Line(3, _tiles()[4:])]
+    )
 
 
 def _tile(
@@ -94,11 +142,13 @@ def _tile(
     absent: str = "unknown",
     decimals: int | None = None,
 ) -> dashboard.Panel:
-    """What may be wrong, in a word. Green is well; where nobody reports, that is red as well.
+    """What may be wrong, in a word. Where nobody reports, that is red as well.
 
-    `nothing`: the word for 0, which is well; None: 0 is a figure as any other.
+    A tile is orange where the verdict is STRAINED at least, and red where it is ILL; yellow can wait for the day.
+
+    `nothing`: the word for 0, which has the first colour; None: 0 is a figure as any other.
     """
-    words = {} if nothing is None else {"0": (nothing, "green")}
+    words = {} if nothing is None else {"0": (nothing, steps[0][1])}
     return stat(
         title,
         Query(f"{expression} or vector({ABSENT})"),
@@ -115,8 +165,6 @@ def _tile(
 
 
 def _tiles() -> list[dashboard.Panel]:
-    comments = increase("screener_comments_total", over="5m")
-    dead = increase("screener_dead_letters_total", over="5m")
     return [
         _tile(
             "Workers down",
@@ -124,7 +172,7 @@ def _tiles() -> list[dashboard.Panel]:
             shows="Workers that Prometheus knows of and that do not answer.",
             bad="one that stays: its partitions have gone to others, which have more to do.",
             unit="none",
-            steps=ANY_IS_BAD,
+            steps=ANY_IS_ODD,
             absent="all",
             link=PIPELINE.link("Workers"),
         ),
@@ -141,20 +189,20 @@ def _tiles() -> list[dashboard.Panel]:
             "Oldest comment waits",
             f"max({of('screener_lag_seconds')})",
             shows="The age of the oldest comment that was read and has no decision yet, over all partitions.",
-            bad="over 30 s and growing: more comes in than is screened.",
+            bad=f"over {_BEHIND_S} s and growing: more comes in than is screened.",
             unit="s",
-            steps=((None, "green"), (5, "yellow"), (30, "orange"), (60, "red")),
+            steps=((None, "green"), (5, "yellow"), (_BEHIND_S, "orange"), (_FAR_BEHIND_S, "red")),
             nothing="none waits",
             decimals=1,
             link=PIPELINE.link("Lag"),
         ),
         _tile(
             "Late decisions, 5 min",
-            f"{share(slo.LATE, slo.DUE)} or 0 * {slo.DUE}",
-            shows="The share of comments whose decision took longer than a second.",
+            f"{slo.LATE_SHARE} or 0 * {slo.DUE}",
+            shows="The share of comments whose decision took longer than a second, or has not come after one.",
             bad=f"over {LATENCY.budget:.0%}, which is what the objective allows.",
             unit="percentunit",
-            steps=((None, "green"), (LATENCY.budget, "orange"), (slo.FAST_BURN * LATENCY.budget, "red")),
+            steps=((None, "green"), (LATENCY.budget, "orange")),
             decimals=1,
             link=TRUST_AND_SAFETY.link("Time to decision"),
         ),
@@ -170,22 +218,22 @@ def _tiles() -> list[dashboard.Panel]:
         ),
         _tile(
             "Dead letters, 5 min",
-            f"{share(dead, f'({comments} + {dead})')} or 0 * {comments}",
+            f"{_DEAD_SHARE} or 0 * {_DEAD}",
             shows="The share of records that cannot be screened.",
-            bad="over 1 %: mostly a producer has changed.",
+            bad="over 1 %: mostly a producer has changed. An alert says so once it lasts.",
             unit="percentunit",
-            steps=((None, "green"), (0.01, "orange"), (0.1, "red")),
+            steps=((None, "green"), (0.01, "yellow"), (_MANY_DEAD, "orange")),
             decimals=1,
             link=TRUST_AND_SAFETY.link("Dead letters"),
         ),
         _tile(
-            "Comments a second",
+            "Decided a second",
             rate("screener_comments_total"),
-            shows="Decided, and confirmed by the broker.",
-            bad="none, at an hour when people write: the producers are silent, or nobody reads.",
+            shows="Decisions that the broker has confirmed.",
+            bad="none, at an hour when people write: the producers are silent, or nothing gets done. The tiles above know which.",
             unit="cps",
-            steps=((None, "green"),),
-            nothing="none come",
+            # By itself it is neither good nor bad: in an outage none may not be green, and in a quiet night not red.
+            steps=((None, _NEUTRAL),),
             link=PIPELINE.link("Rates"),
         ),
         _tile(
@@ -194,7 +242,7 @@ def _tiles() -> list[dashboard.Panel]:
             shows="The share of the time in which the busiest worker's model runs. The one figure to scale by.",
             bad="over 90 %: there is no room for more. Low while comments wait: something else holds them up.",
             unit="percentunit",
-            steps=((None, "green"), (0.75, "yellow"), (0.9, "orange")),
+            steps=((None, _NEUTRAL), (0.9, "yellow")),
             nothing=None,
             decimals=0,
             link=MODEL.link("Model"),
@@ -207,7 +255,10 @@ def _objective(objective: Objective) -> Line:
     attained = stat(
         f"{name}: attained",
         Query(objective.attained()),
-        shows=f"The objective: {objective.good}, {objective.target:.1%} of it over {slo.PERIOD}. Of the worst job.",
+        shows=(
+            f"The objective: {objective.good}, {objective.target:.1%} of it over {slo.PERIOD}. Of the worst job. Days that "
+            "are not known count as kept."
+        ),
         bad=f"under {objective.target:.1%}: the promise is broken.",
         unit="percentunit",
         no_value=_UNCOUNTED,
@@ -224,14 +275,33 @@ def _objective(objective: Objective) -> Line:
         steps=((None, "red"), (0, "orange"), (0.25, "yellow"), (0.5, "green")),
         decimals=0,
     )
+    known = stat(
+        f"{name}: known",
+        Query(objective.known_d()),
+        shows=f"Of how many of the {slo.PERIOD_D} days Prometheus knows how they were. The rest counts as kept.",
+        bad="falling: Prometheus was away, or has lost its data.",
+        unit=f"suffix: of {slo.PERIOD_D} d",
+        no_value=_UNCOUNTED,
+        decimals=1,
+    )
     now = bars(
         f"{name}: burn rate now",
-        [Query(objective.burn(window), window) for window in slo.WINDOWS if window != slo.PERIOD],
-        shows="How many times too fast the budget is spent, over windows that end now. At 1 it lasts just the month.",
+        [Query(objective.burn(window), window, instant=True) for window in slo.HALVES],
+        shows=(
+            "How many times too fast the budget is spent, over windows that end now, once half of a window is known. At 1 it "
+            "lasts just the month."
+        ),
         bad=f"over {slo.FAST_BURN:g} in an hour and still in the last 5 minutes: gone in two days.",
         unit="suffix:x",
         no_value=_UNCOUNTED,
-        steps=((None, "green"), (1, "yellow"), (slo.SLOW_BURN, "orange"), (slo.FAST_BURN, "red")),
+        # Red calls somebody and orange is a ticket, where a short window says that it goes on. That one calls nobody by itself.
+        steps=((None, "green"), (1, "yellow"), (slo.FAST_BURN, "orange")),
+        steps_of={
+            "1h": ((None, "green"), (1, "yellow"), (slo.FAST_BURN, "red")),
+            "6h": ((None, "green"), (1, "yellow"), (slo.SLOW_BURN, "red")),
+            "1d": ((None, "green"), (1, "yellow"), (slo.TICKET_BURN, "orange")),
+            "3d": ((None, "green"), (1, "orange")),
+        },
         top=20,
         decimals=1,
     )
@@ -245,7 +315,7 @@ def _objective(objective: Objective) -> Line:
         steps=((None, "transparent"), (1, "yellow"), (slo.SLOW_BURN, "orange"), (slo.FAST_BURN, "red")),
         top=2,
     )
-    return Line(6, [attained, left, now, over_time], (4, 4, 6, 10))
+    return Line(6, [attained, left, known, now, over_time], (4, 4, 3, 5, 8))
 
 
 def _where() -> Row:
@@ -280,7 +350,7 @@ def _where() -> Row:
         bad="a line that climbs. All of them: too few workers. One of them: a hot key, or a record that holds it up.",
         unit="s",
         no_value="no worker reports",
-        steps=((None, "transparent"), (30, "orange"), (60, "red")),
+        steps=((None, "transparent"), (_BEHIND_S, "orange"), (_FAR_BEHIND_S, "red")),
     )
     return Row("What happened", [Line(8, [comments, end_to_end, lag])])
 

@@ -52,6 +52,10 @@ PLAIN: Final[Steps] = ((None, "text"),)
 ANY_IS_BAD: Final[Steps] = ((None, "green"), (0.000001, "red"))
 ANY_IS_ODD: Final[Steps] = ((None, "green"), (0.000001, "orange"))
 NONE: Final[Words] = {"0": ("none", "green")}
+_THICKEST: Final = 40
+"""Pixels of a lying bar. A single one, or the words that stand there without data, would fill the panel."""
+_NAMES: Final = 180
+"""Pixels of a column of names in a matrix, the longest label among them."""
 ABSENT: Final = "-1"
 """What a query gives where nobody reports: `or vector(-1)`. Then there is a colour for it too."""
 
@@ -80,7 +84,6 @@ def stat(
     words: Words | None = None,
     decimals: int | None = None,
     filled: bool = False,
-    graph: bool = False,
     link: builders.DashboardLink | None = None,
 ) -> dashboard.Panel:
     """One figure, or the words for it. `filled`: its colour is the whole tile's."""
@@ -97,7 +100,7 @@ def stat(
         .mappings(_mappings(words or {}))
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .color_mode(common.BigValueColorMode.BACKGROUND_SOLID if filled else common.BigValueColorMode.VALUE)
-        .graph_mode(common.BigValueGraphMode.AREA if graph else common.BigValueGraphMode.NONE)
+        .graph_mode(common.BigValueGraphMode.NONE)
         .text_mode(common.BigValueTextMode.VALUE)
         .justify_mode(common.BigValueJustifyMode.CENTER)
         .wide_layout(True)
@@ -143,7 +146,8 @@ def chart(
         .no_value(no_value)
         .min(0)
         .line_width(1)
-        .fill_opacity(70 if stacked else 60 if bars else 8)
+        # Lines alone: what many of them fill becomes mud, and a limit would colour all that is below it.
+        .fill_opacity(70 if stacked else 60 if bars else 0)
         .draw_style(common.GraphDrawStyle.BARS if bars else common.GraphDrawStyle.LINE)
         .show_points(common.VisibilityMode.NEVER)
         .span_nulls(False)
@@ -165,6 +169,9 @@ def chart(
         builder.thresholds_style(
             common_builders.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
         )
+    if bars:
+        # What is counted has no fifths.
+        builder.decimals(0)
     if (least := 1 if bars else top) is not None:
         # Without it, an axis of zeros reaches to a hundred.
         builder.axis_soft_max(least)
@@ -192,11 +199,12 @@ def bars(
     unit: str,
     no_value: str,
     steps: Steps = PLAIN,
+    steps_of: Mapping[str, Steps] | None = None,
     top: float | None = None,
     decimals: int | None = None,
     colours: Mapping[str, str] | None = None,
 ) -> dashboard.Panel:
-    """Lying bars, one an answer, as they are now."""
+    """Lying bars, one an answer, as they are now. `steps_of`: of the bars with these names, instead of `steps`."""
     builder = (
         bargauge.Panel()
         .title(title)
@@ -212,12 +220,15 @@ def bars(
         .display_mode(common.BarGaugeDisplayMode.BASIC)
         .show_unfilled(True)
         .value_mode(common.BarGaugeValueMode.COLOR)
+        .max_viz_height(_THICKEST)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     )
     if top is not None:
         builder.max(top)
     if decimals is not None:
         builder.decimals(decimals)
+    for name, its_steps in (steps_of or {}).items():
+        builder.override_by_name(name, [dashboard.DynamicConfigValue("thresholds", _thresholds(its_steps).build())])
     for name, colour in (colours or {}).items():
         builder.override_by_name(name, [_fixed(colour)])
     return builder.build()
@@ -287,6 +298,8 @@ def table(
     columns: Mapping[str, str],
     unit: str = "none",
     values: Mapping[str, tuple[str, str]] | None = None,
+    words: Mapping[str, Words] | None = None,
+    widths: Mapping[str, int] | None = None,
     spread: tuple[str, str] | None = None,
     sort_by: str | None = None,
     descending: bool = True,
@@ -296,6 +309,8 @@ def table(
     Args:
         columns: labels that are shown, in this order, and what they are called.
         values: for each query, by its reference, what its values are called and their unit; none are shown without it.
+        words: for a column, by its name.
+        widths: pixels of columns that need few, by their names. The others share what is left.
         spread: labels whose values become the rows and the columns of a matrix.
         sort_by: the name of a column.
     """
@@ -323,7 +338,11 @@ def table(
             )
         )
         return builder.override_by_name(
-            rf"{row}\{column}", [dashboard.DynamicConfigValue("displayName", columns[row])]
+            rf"{row}\{column}",
+            [
+                dashboard.DynamicConfigValue("displayName", columns[row]),
+                dashboard.DynamicConfigValue("custom.width", _NAMES),
+            ],
         ).build()
     shown = values or {}
     fields = {ref: f"Value #{ref}" if len(queries) > 1 else "Value" for ref in map(chr, range(65, 65 + len(queries)))}
@@ -341,6 +360,16 @@ def table(
     )
     for name, its_unit in shown.values():
         builder.override_by_name(name, [dashboard.DynamicConfigValue("unit", its_unit)])
+    for name, of_column in (words or {}).items():
+        builder.override_by_name(
+            name,
+            [
+                dashboard.DynamicConfigValue("mappings", _mappings(of_column)),
+                dashboard.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}),
+            ],
+        )
+    for name, width in (widths or {}).items():
+        builder.override_by_name(name, [dashboard.DynamicConfigValue("custom.width", width)])
     if sort_by is not None:
         builder.sort_by([common_builders.TableSortByFieldState().display_name(sort_by).desc(descending)])
     return builder.build()

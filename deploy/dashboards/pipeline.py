@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import common, dashboard
 
 from deploy.dashboards.colours import OF_STAGE
 from deploy.dashboards.frame import PIPELINE, Line, Row, choose, frame, pick
-from deploy.dashboards.panels import ANY_IS_BAD, ANY_IS_ODD, NONE, bars, chart, heatmap, stat, table
+from deploy.dashboards.panels import ANY_IS_BAD, ANY_IS_ODD, NONE, bars, chart, heatmap, stat, table, timeline
 from deploy.dashboards.queries import (
     PERCENTILES,
     Query,
@@ -28,6 +28,11 @@ from worker.metrics import STAGES
 _NOBODY: Final = "no worker reports"
 _QUIET: Final = "no traffic"
 _LAG: Final = newest("screener_lag_messages", by="partition", partition=True)
+_EARLIEST: Final = newest("screener_earliest_offset", by="partition", partition=True)
+_FINISHED: Final = newest("screener_watermark_offset", by="partition", partition=True)
+_KEPT: Final = f"({_LAG} + clamp_min({_FINISHED} - {_EARLIEST}, 0))"
+_MOST: Final = 8
+"""Bars that fit under each other."""
 _SHRINKS: Final = f"(-1 * {slope('screener_lag_messages', by='partition')})"
 _FEW: Final = 100
 """Messages that are always on their way under load."""
@@ -110,26 +115,27 @@ def _waiting() -> Row:
         unit="s",
         no_value=_NOBODY,
     )
-    before_it_is_deleted = bars(
-        "Before it is deleted, by partition",
+    unread = bars(
+        "Unread of what is kept, by partition",
         [
             Query(
-                f"{newest('screener_watermark_offset', by='partition', partition=True)} "
-                f"- on (partition) ({newest('screener_earliest_offset', by='partition', partition=True)} > 0)",
+                f"sort_desc(topk({_MOST}, {share(_LAG, _KEPT)} and on (partition) ({_EARLIEST} > 0)))",
                 "{{partition}}",
                 instant=True,
             )
         ],
-        shows="Offsets between the oldest record that the topic still keeps and the next to be finished, once it deletes any.",
-        bad="near 0 while there is lag: retention is about to delete comments that nobody has screened.",
-        unit="short",
+        shows=f"Of the records that a topic still has, the share that nobody has screened, once it deletes. The {_MOST} worst.",
+        bad="over a half: retention is about to delete comments that nobody has screened.",
+        unit="percentunit",
         no_value="nothing was deleted yet",
-        steps=((None, "text"), (0, "red"), (1000, "text")),
+        steps=((None, "green"), (0.25, "orange"), (0.5, "red")),
+        top=1,
+        decimals=0,
     )
     partitions_now = table(
         "Partitions now",
         [
-            Query(newest("screener_watermark_offset", by="partition", partition=True)),
+            Query(_FINISHED),
             Query(_LAG),
             Query(lag_seconds),
             Query(_TO_DRAIN),
@@ -177,8 +183,8 @@ def _waiting() -> Row:
     return Row(
         "What waits",
         [
-            Line(7, [lag_in_messages, lag_in_seconds, time_to_drain, before_it_is_deleted]),
-            Line(7, [partitions_now, partitions, rebalances_and_what_they_cost], (12, 5, 7)),
+            Line(7, [lag_in_messages, lag_in_seconds, time_to_drain, unread]),
+            Line(10, [partitions_now, partitions, rebalances_and_what_they_cost], (12, 5, 7)),
         ],
     )
 
@@ -271,14 +277,13 @@ def _inside() -> Row:
         no_value=_NOBODY,
         colours={"limit": "red"},
     )
-    paused = chart(
+    paused = timeline(
         "Paused, by worker",
-        [Query(f"max by (instance) ({of('screener_paused')})", "{{instance}}")],
-        shows="1 while the brokers confirm nothing or there is no memory to screen with: no more is read than fits in flight.",
-        bad="any. It ends after SCREENER_PUBLISH_TIMEOUT_S, or sooner for want of memory; its /readyz says which it is.",
-        unit="none",
+        Query(f"max by (instance) ({of('screener_paused')})", "{{instance}}"),
+        shows="Whether the brokers confirm nothing or there is no memory to screen with: no more is read than fits in flight.",
+        bad="paused. It ends after SCREENER_PUBLISH_TIMEOUT_S, or sooner for want of memory; its /readyz says which it is.",
         no_value=_NOBODY,
-        top=1,
+        words={"0": ("reads", "green"), "1": ("paused", "red")},
     )
     event_loop_lag = chart(
         "Event loop lag, by worker",
@@ -387,7 +392,7 @@ def _inside() -> Row:
         [
             Line(7, [queue, in_flight, bytes_in_flight, paused]),
             Line(7, [event_loop_lag, memory, cpu, model_busy]),
-            Line(6, [trouble, since_the_last_commit, paused_now, read_again, started], (7, 6, 3, 3, 5)),
+            Line(6, [trouble, since_the_last_commit, paused_now, read_again, started], (6, 6, 3, 3, 6)),
         ],
     )
 

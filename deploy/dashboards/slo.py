@@ -13,14 +13,19 @@ waited longer, and is late.
 
 from typing import Final, NamedTuple
 
-WINDOWS: Final = ("5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d")
-"""Over which the rules average."""
-PERIOD: Final = "30d"
+from deploy.dashboards.queries import of, share
+
+PERIOD_D: Final = 30
+PERIOD: Final = f"{PERIOD_D}d"
 """What the objectives hold for."""
+HALVES: Final = {"5m": "150s", "30m": "15m", "1h": "30m", "2h": "1h", "6h": "3h", "1d": "12h", "3d": "36h"}
+"""Over which the rules average beside it, and half of each."""
 FAST_BURN: Final = 14.4
 """So fast, a month's budget is spent in two days: somebody is woken up."""
 SLOW_BURN: Final = 6.0
 """In five days: likewise, a little later."""
+TICKET_BURN: Final = 3.0
+"""In ten days: by day."""
 _CHOSEN: Final = '{job=~"$job"}'
 
 
@@ -32,7 +37,11 @@ class Objective(NamedTuple):
     """What counts as kept, in words."""
     target: float
     errors: str
-    """Recorded for each of `WINDOWS`, as `…_5m`: the share, from 0 to 1, in which it was broken. One a job."""
+    """Recorded for each window, as `…_5m`: the share, from 0 to 1, in which it was broken. One a job."""
+    known: str
+    """Recorded: how much of the period is known, from 0 to 1. What is not counts as kept."""
+    counted: str
+    """Recorded: what all of this is counted in. It is there whenever anything is known."""
 
     @property
     def budget(self) -> float:
@@ -50,19 +59,35 @@ class Objective(NamedTuple):
         """The part of the budget that is left; negative where it is overspent."""
         return f"1 - {self.broken(PERIOD)} / {self.budget:g}"
 
+    def known_d(self) -> str:
+        """Days that are known: of the job that is known for the shortest time."""
+        return f"{PERIOD_D} * min({self.known}{_CHOSEN})"
+
     def burn(self, window: str) -> str:
-        """How many times too fast for the budget to last."""
-        return f"{self.broken(window)} / {self.budget:g}"
+        """How many times too fast for the budget to last; absent where less than half of the window is known, as in the alerts.
+
+        An average over what is known would say of three days what was so for three minutes.
+        """
+        half = HALVES[window]
+        before = f"present_over_time({self.counted}{_CHOSEN}[{half}] offset {half})"
+        return f"max({self.errors}_{window}{_CHOSEN} and on (job) {before}) / {self.budget:g}"
 
 
 AVAILABILITY: Final = Objective(
     "Availability",
     "partition-time in which a worker finishes what comes in",
     0.999,
-    "job:screener_availability_error:ratio",
+    errors="job:screener_availability_error:ratio",
+    known="job:screener_availability_known:ratio_30d",
+    counted="job:screener_availability_error:ratio",
 )
 LATENCY: Final = Objective(
-    "Latency", "comments decided within a second of their Kafka timestamp", 0.99, "job:screener_latency_error:ratio"
+    "Latency",
+    "comments decided within a second of their Kafka timestamp",
+    0.99,
+    errors="job:screener_latency_error:ratio",
+    known="job:screener_latency_known:ratio_30d",
+    counted="job:screener_comments_due:rate5m",
 )
 
 UNSERVED: Final = (
@@ -71,5 +96,12 @@ UNSERVED: Final = (
 )
 """Partitions that nobody works on now, those of workers that are gone included."""
 DUE: Final = f"sum(job:screener_comments_due:rate5m{_CHOSEN})"
-LATE: Final = f"sum(job:screener_comments_late:rate5m{_CHOSEN})"
 """Comments a second, over five minutes."""
+_LATE: Final = f"sum(job:screener_comments_late:rate5m{_CHOSEN})"
+_OLD: Final = f"{of('screener_lag_messages')} and on (job, instance, partition) {of('screener_lag_seconds')} > 1"
+_WAITING: Final = f"(sum({_OLD}) or vector(0))"
+LATE_SHARE: Final = share(f"({_LATE} * 300 + {_WAITING})", f"({DUE} * 300 + {_WAITING})")
+"""Of the comments of five minutes, those that were decided late, and those that are it already and not yet decided.
+
+The objective counts a comment once it is decided: in an outage it would say for minutes that none is late.
+"""

@@ -85,8 +85,8 @@ def _at_a_glance() -> Row:
     )
     decided_in_time = stat(
         "Decided in time",
-        Query(f"1 - {share(slo.LATE, slo.DUE)}"),
-        shows="Share of the comments decided within a second, over the last 5 minutes.",
+        Query(f"1 - {slo.LATE_SHARE}"),
+        shows="Share of the comments decided within a second, over the last 5 minutes. What waits longer now is none of them.",
         bad=f"under {slo.LATENCY.target:.0%}: people see comments before they are screened.",
         unit="percentunit",
         no_value=_QUIET,
@@ -248,12 +248,12 @@ def _who() -> Row:
         bad="a line that sinks over days. Highlighted far below kind: the policy's threshold is high.",
         unit="percentunit",
         no_value=_QUIET,
-        colours={"kind": "green", "highlighted": "light-green"},
+        colours={"kind": "green", "highlighted": "blue"},
     )
     return Row(
         "Why, and for whom",
         [
-            Line(8, [decisions_by_category, category_by_age_of_the_readers], (10, 14)),
+            Line(12, [decisions_by_category, category_by_age_of_the_readers], (10, 14)),
             Line(7, [decisions_by_age_of_the_readers, harm_by_age_of_the_readers, kindness]),
         ],
     )
@@ -294,11 +294,11 @@ def _dead_letters() -> Row:
     )
     dead_letters_in_the_time_shown = bars(
         "Dead letters in the time shown",
-        [Query(increase("screener_dead_letters_total", by="reason"), "{{reason}}", instant=True)],
+        [Query(f"sort_desc({increase('screener_dead_letters_total', by='reason')} > 0)", "{{reason}}", instant=True)],
         shows="The same, counted.",
         bad="any that nobody has looked at: `comment-screener dead-letters list`, then redrive or discard.",
         unit="short",
-        no_value=_NOBODY,
+        no_value="none in the time shown",
         steps=((None, "green"), (1, "orange")),
         decimals=0,
     )

@@ -21,7 +21,7 @@ from deploy.verify.queries import (
     substituted,
     variable_query,
 )
-from deploy.verify.verdicts import Answer, Excuses, Finding, Verdict, judge, useless, wrong_names
+from deploy.verify.verdicts import Answer, Excuse, Excuses, Exemplar, Finding, Verdict, judge, useless, wrong_names
 
 Variables = dict[str, str | list[str]]
 """What each variable of one dashboard stands for."""
@@ -35,6 +35,9 @@ class Asked(Protocol):
 
     def curve(self, expression: str, start: float, end: float, step_ms: int) -> Answer:
         """What it is over a time."""
+
+    def exemplars(self, expression: str, start: float, end: float) -> list[Exemplar]:
+        """Single measurements of the series that it is made of, over a time."""
 
     def label_values(self, label: str, selector: str | None) -> list[str]:
         """Each value that a label has, of the series selected."""
@@ -64,6 +67,7 @@ class Drawable(msgspec.Struct, frozen=True):
     step: int
     """Milliseconds between two points of a curve."""
     result: Sequence[Mapping[str, Any]]
+    exemplars: Sequence[Exemplar] = ()
 
 
 class Answers(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
@@ -105,17 +109,13 @@ def check(
         exposed: the names of the series on a worker's /metrics.
         excuses: for what may come back empty or unused.
     """
-    asking = _Asking(prometheus, window, excuses)
+    empty = [*excuses.empty, *excuses.quiet]
     findings: list[Finding] = []
     answers = {}
     for file, dashboard in dashboards.items():
-        variables, of_variables = asking.variables(file, dashboard)
-        of_dashboard = [
-            asking.ask(query, variables) for query in dashboard_queries(file, dashboard) if query.kind != "variable"
-        ]
-        findings += of_variables + [finding for finding, _ in of_dashboard]
-        drawables = [drawable for _, drawable in of_dashboard]
-        answers[file] = Answers(dashboard, variables, int(window.start * 1000), int(window.end * 1000), drawables)
+        of_dashboard, answers[file] = check_dashboard(prometheus, window, file, dashboard, empty)
+        findings += of_dashboard
+    asking = _Asking(prometheus, window, empty)
     findings += [asking.ask(query, {})[0] for query in rules]
 
     asked: dict[str, set[str]] = {}
@@ -123,15 +123,30 @@ def check(
         for name in promql.metrics(finding.asked):
             asked.setdefault(name, set()).add(finding.query.place)
     wrong = wrong_names(asked, exposed, recorded(rules), excuses)
-    wrong += [f"excused.yml: nothing is named {one.query!r}" for one in useless(excuses.empty, findings)]
+    wrong += [f"excused.yml: nothing is named {one.query!r}" for one in useless(empty, findings)]
     return Checked(findings, wrong, answers)
 
 
+def check_dashboard(
+    prometheus: Asked, window: Window, file: str, dashboard: Mapping[str, Any], empty: Sequence[Excuse]
+) -> tuple[list[Finding], Answers]:
+    """Ask what one dashboard asks. `empty`: excuses for what may come back so."""
+    asking = _Asking(prometheus, window, empty)
+    variables, findings = asking.variables(file, dashboard)
+    drawables = []
+    for query in dashboard_queries(file, dashboard):
+        if query.kind != "variable":
+            finding, drawable = asking.ask(query, variables)
+            findings.append(finding)
+            drawables.append(drawable)
+    return findings, Answers(dashboard, variables, int(window.start * 1000), int(window.end * 1000), drawables)
+
+
 class _Asking:
-    def __init__(self, prometheus: Asked, window: Window, excuses: Excuses) -> None:
+    def __init__(self, prometheus: Asked, window: Window, empty: Sequence[Excuse]) -> None:
         self._prometheus = prometheus
         self._window = window
-        self._excuses = excuses.empty
+        self._excuses = empty
 
     def variables(self, file: str, dashboard: Mapping[str, Any]) -> tuple[Variables, list[Finding]]:
         """Fill in the variables one after the other: a later one may ask with the earlier ones."""
@@ -163,7 +178,11 @@ class _Asking:
         unfiltered = None
         if query.kind == "alert":
             unfiltered = self._prometheus.instant(promql.unfiltered(asked), window.end)
-        return judge(query, asked, answer, unfiltered, self._excuses), Drawable(query, asked, step, answer.result)
+        finding = judge(query, asked, answer, unfiltered, self._excuses)
+        exemplars = self._prometheus.exemplars(asked, window.start, window.end) if query.exemplars else []
+        if query.exemplars and not exemplars and finding.verdict is Verdict.DATA:
+            finding = Finding(query, asked, Verdict.FAILED, "no exemplars")
+        return finding, Drawable(query, asked, step, answer.result, exemplars)
 
     def _variable(self, query: Query, variables: Variables) -> tuple[Finding, list[str]]:
         try:

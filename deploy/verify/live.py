@@ -3,7 +3,8 @@
     python -m deploy.verify.live --prometheus .cache/lint/prometheus-3.16.0
 
 What Prometheus answered to the panels goes to `build/ops/answers/`, a file a dashboard: `deploy.verify.pictures` draws from it,
-so that what is drawn is what was checked. Exit code 0 where every query has data or an excuse, 1 where not.
+so that what is drawn is what was checked. Then something is broken, and the overview is asked once more: it has to say so. Exit
+code 0 where every query has data or an excuse, 1 where not.
 """
 
 import argparse
@@ -23,10 +24,12 @@ import msgspec
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.verify.asking import Checked, Window, check
+from deploy.dashboards.frame import OVERVIEW
+from deploy.dashboards.overview import ILL_OR_WELL
+from deploy.verify.asking import Answers, Checked, Window, check, check_dashboard
 from deploy.verify.prometheus import Prometheus, configuration
-from deploy.verify.queries import Query, milliseconds, rule_queries
-from deploy.verify.traffic import Scene, create, play, scene
+from deploy.verify.queries import Query, milliseconds, panels, rule_queries
+from deploy.verify.traffic import Scene, broken_down, create, load, play, scene
 from deploy.verify.verdicts import Excuses, Finding, Verdict
 from worker.demo.broker import start_kafka
 from worker.errors import FatalError
@@ -46,6 +49,11 @@ _SCRAPE: Final = "2s"
 # On a machine that is busy with something else the broker would take itself for dead.
 _PATIENT: Final = {"broker.session.timeout.ms": "60000"}
 _SECONDS: Final = 240.0
+_OVERVIEW: Final = f"{OVERVIEW.file}.json"
+_IN_THE_INCIDENT: Final = f"{OVERVIEW.file}-ill.json"
+# Long enough for an alert, and shorter than the worker goes on trying (SCREENER_PUBLISH_TIMEOUT_S).
+_INCIDENT_S: Final = 120.0
+_SICK: Final = ("ILL", "DOWN")
 
 
 def copy_rules(names: Sequence[str], folder: Path) -> list[Query]:
@@ -83,25 +91,61 @@ def watch(binary: Path, seconds: float, folder: Path) -> Checked:
         actors.first.start()
         stack.callback(prometheus.stop)
         prometheus.start(configuration(original, folder, targets, prometheus.port, _SCRAPE))
+        stack.enter_context(load(actors))
         start = time.time()
         play(actors, seconds, say, lambda until: wait(start + until, actors))
         if unanswered := prometheus.unanswered():
             raise FatalError("Prometheus cannot scrape:\n" + "\n".join(unanswered))
-        end = time.time()
         say("asking")
-        exposed = exposed_names(actors.first.metrics())
-        firing = sorted({alert["labels"]["alertname"] for alert in prometheus.alerts() if alert["state"] == "firing"})
-        print_line(f"alerts that fired: {', '.join(firing) or 'none'}")
+        excuses = msgspec.yaml.decode(EXCUSED.read_bytes(), type=Excuses)
+        dashboards = {path.name: json.loads(path.read_bytes()) for path in sorted(DASHBOARDS.glob("*.json"))}
         checked = check(
             prometheus,
-            Window(start, end, milliseconds(_SCRAPE), PAGE_WIDTH),
-            dashboards={path.name: json.loads(path.read_bytes()) for path in sorted(DASHBOARDS.glob("*.json"))},
+            window_since(start),
+            dashboards=dashboards,
             rules=rules,
-            exposed=exposed,
-            excuses=msgspec.yaml.decode(EXCUSED.read_bytes(), type=Excuses),
+            exposed=exposed_names(actors.first.metrics()),
+            excuses=excuses,
         )
-        broken = [f"a rule cannot be evaluated: {line}" for line in prometheus.broken_rules()]
-        return msgspec.structs.replace(checked, wrong=[*checked.wrong, *broken])
+        say_what_is_seen(checked.answers[_OVERVIEW], prometheus)
+        with broken_down(actors):
+            say("somebody deletes the decisions topic")
+            wait(time.time() + _INCIDENT_S, actors)
+            findings, ill = check_dashboard(
+                prometheus, window_since(start), _IN_THE_INCIDENT, dashboards[_OVERVIEW], excuses.empty
+            )
+            say_what_is_seen(ill, prometheus)
+        wrong = [f"a rule cannot be evaluated: {line}" for line in prometheus.broken_rules()]
+        if verdict_of(ill) not in _SICK:
+            wrong.append(f"{_IN_THE_INCIDENT} / {ILL_OR_WELL}: it says {verdict_of(ill)}")
+        return Checked(
+            [*checked.findings, *findings],
+            [*checked.wrong, *wrong],
+            {**checked.answers, _IN_THE_INCIDENT: ill},
+        )
+
+
+def window_since(start: float) -> Window:
+    """From then (seconds since 1970) until now."""
+    return Window(start, time.time(), milliseconds(_SCRAPE), PAGE_WIDTH)
+
+
+def verdict_of(overview: Answers) -> str:
+    """What the overview says of it all, in its own words: `WELL`."""
+    [panel] = [panel for panel in panels(overview.dashboard) if panel["title"] == ILL_OR_WELL]
+    [drawable] = [drawable for drawable in overview.answers if drawable.query.panel == panel["id"]]
+    defaults = panel["fieldConfig"]["defaults"]
+    if not drawable.result:
+        return str(defaults["noValue"])
+    [series] = drawable.result
+    [words] = defaults["mappings"]
+    return str(words["options"][series["values"][-1][1]]["text"])
+
+
+def say_what_is_seen(overview: Answers, prometheus: Prometheus) -> None:
+    """What somebody on call would see now."""
+    firing = sorted({alert["labels"]["alertname"] for alert in prometheus.alerts() if alert["state"] == "firing"})
+    print_line(f"seen     {verdict_of(overview)}; alerts that fire: {', '.join(firing) or 'none'}")
 
 
 def wait(until: float, actors: Scene) -> None:

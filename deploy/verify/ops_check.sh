@@ -13,6 +13,7 @@ source deploy/tools.sh
 readonly STEPS=(queries pictures chart)
 
 # A real Prometheus scrapes a real worker under load for some minutes; every panel's query and every rule is run against it.
+# Then something is broken: the overview has to say so.
 queries() {
   local prometheus
   prometheus=$(tool prometheus)

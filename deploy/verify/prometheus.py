@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from deploy.verify.starting import start
-from deploy.verify.verdicts import Answer
+from deploy.verify.verdicts import Answer, Exemplar
 from worker.demo.broker import LOOPBACK, free_port
 from worker.demo.process import Process
 
@@ -65,6 +65,8 @@ class Prometheus:
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={LOOPBACK}:{self.port}",
+                # As in docker-compose.yml.
+                "--enable-feature=exemplar-storage",
                 "--log.level=warn",
             ],
             folder / "prometheus.log",
@@ -99,6 +101,15 @@ class Prometheus:
                 "step": f"{step:g}",
             },
         )
+
+    def exemplars(self, expression: str, start: float, end: float) -> list[Exemplar]:
+        """Single measurements of the series that an expression is made of, each with the trace that it belongs to."""
+        asked = self._ask("query_exemplars", {"query": expression, "start": f"{start:.3f}", "end": f"{end:.3f}"})
+        return [
+            Exemplar(one["timestamp"], float(one["value"]), one["labels"])
+            for series in asked.get("data", [])
+            for one in series["exemplars"]
+        ]
 
     def label_values(self, label: str, selector: str | None) -> list[str]:
         """Each value that a label has, of the series selected."""

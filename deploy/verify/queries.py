@@ -40,6 +40,8 @@ class Query(Struct, frozen=True):
     panel: int = 0
     """The panel's id, 0 where there is none."""
     instant: bool = False
+    exemplars: bool = False
+    """Whether single measurements are asked for too, each with the trace that it belongs to."""
     least_step_ms: int = 0
     """What the panel or the query asks for as the least distance of two points."""
     points: int = 0
@@ -169,6 +171,7 @@ def _panel_query(file: str, panel: Mapping[str, Any], target: Mapping[str, Any])
         panel=panel["id"],
         # Where both are asked for, the panel shows the curve.
         instant=bool(target.get("instant")) and not target.get("range"),
+        exemplars=bool(target.get("exemplar")),
         least_step_ms=milliseconds(target.get("interval") or panel.get("interval") or "0s"),
         points=int(panel.get("maxDataPoints") or 0),
         width=int(panel.get("gridPos", {}).get("w", 24)),

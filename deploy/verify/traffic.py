@@ -1,14 +1,17 @@
 """What a worker lives through in a few minutes, so that each panel has something to show.
 
-A real broker, real workers, the demo's comments at a steady rate, with its malformed ones among them; tombstones; once a burst
-that takes longer to screen than to send; a second worker that joins and leaves; retention that deletes what has been read.
+A real broker, real workers, the demo's comments at a steady rate, with its malformed ones among them; tombstones, and comments
+that are traced; once a burst that is sent faster than it is screened; a second worker that joins and leaves; retention that
+deletes what has been read. And then, for another picture, an incident.
 """
 
 import asyncio
 import os
+import secrets
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +22,7 @@ from msgspec import Struct
 from deploy.verify.starting import start
 from worker.connection import client_options
 from worker.demo.broker import LOOPBACK, Broker, free_port
+from worker.demo.comments import demo_records
 from worker.demo.process import Process
 from worker.errors import FatalError
 from worker.settings import Settings
@@ -26,18 +30,19 @@ from worker.topics import create_topics, worker_topics
 
 PARTITIONS: Final = 8  # as in docker-compose.yml
 _RATE: Final = 20  # as in docker-compose.yml
-_BURST: Final = 1500
+_BURST: Final = 150
 _BURST_RATE: Final = 1000
 _READY_S: Final = 180.0
 _GRACE_S: Final = 40.0
 _TOMBSTONES: Final = 3
+_TRACED: Final = 20  # some of them are malformed
 _DELETED: Final = 10  # of each partition
 _SESSION_TIMEOUT_S: Final = "6"
 # Fewer than the demo has texts: with room for all of them the model would have nothing more to do after a minute.
 _CACHE_ENTRIES: Final = "150"
 
 # Where in the time each thing happens.
-_TOMBSTONES_AT: Final = (0.1, 0.6)
+_RARE_AT: Final = (0.1, 0.6)
 _BURST_AT: Final = 0.3
 _DELETES_AT: Final = 0.45
 _JOINS_AT: Final = 0.5
@@ -62,6 +67,9 @@ class Worker:
             "SCREENER_HTTP_PORT": self.address.rpartition(":")[2],
             "SCREENER_SESSION_TIMEOUT_S": _SESSION_TIMEOUT_S,
             "SCREENER_CACHE_ENTRIES": _CACHE_ENTRIES,
+            # For the exemplars. Nobody listens there: the traces themselves are lost.
+            "SCREENER_TRACING": "1",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:{free_port()}",
             "TMPDIR": str(folder),
         }
         self.process = Process([sys.executable, "-m", "worker", "run"], folder / f"{name}.log", clean | own)
@@ -115,8 +123,19 @@ def create(settings: Settings) -> None:
     asyncio.run(create_topics(topics, **client_options(settings)))
 
 
+@contextmanager
+def load(scene: Scene) -> Iterator[None]:
+    """Comments come in, at a steady rate."""
+    process = _load(scene, "load", "--rate", str(_RATE))
+    try:
+        process.start()
+        yield
+    finally:
+        process.stop(_GRACE_S)
+
+
 def play(scene: Scene, seconds: float, say: Callable[[str], None], wait: Callable[[float], None]) -> None:
-    """Let it all happen. The first worker is ready before and runs on after.
+    """Let it all happen that happens on a good day. The first worker is ready before and runs on after, under load.
 
     Args:
         scene: who takes part.
@@ -124,13 +143,11 @@ def play(scene: Scene, seconds: float, say: Callable[[str], None], wait: Callabl
         say: told of each event, for the one who watches.
         wait: blocks until so many seconds have passed since the beginning, and raises where somebody has died.
     """
-    load = _load(scene, "load", "--rate", str(_RATE))
     burst = _load(scene, "burst", "--rate", str(_BURST_RATE), "--count", str(_BURST))
     try:
         say(f"one worker, {_RATE} comments a second, one in thirty malformed")
-        load.start()
-        wait(_TOMBSTONES_AT[0] * seconds)
-        asyncio.run(_tombstones(scene.settings))
+        wait(_RARE_AT[0] * seconds)
+        asyncio.run(_rare(scene.settings))
         wait(_BURST_AT * seconds)
         say(f"{_BURST} comments at once")
         burst.start()
@@ -140,16 +157,24 @@ def play(scene: Scene, seconds: float, say: Callable[[str], None], wait: Callabl
         say("a second worker joins")
         scene.second.start()
         scene.found([scene.first.address, scene.second.address])
-        wait(_TOMBSTONES_AT[1] * seconds)
-        asyncio.run(_tombstones(scene.settings))
+        wait(_RARE_AT[1] * seconds)
+        asyncio.run(_rare(scene.settings))
         wait(_LEAVES_AT * seconds)
         say("it leaves")
         scene.found([scene.first.address])
         scene.second.stop()
         wait(seconds)
     finally:
-        for process in (load, burst, scene.second.process):
+        for process in (burst, scene.second.process):
             process.stop(_GRACE_S)
+
+
+@contextmanager
+def broken_down(scene: Scene) -> Iterator[None]:
+    """Decisions cannot be written: somebody has deleted their topic, and in the end creates it again."""
+    asyncio.run(_delete_topic(scene.settings, scene.settings.decisions_topic))
+    yield
+    create(scene.settings)
 
 
 def _load(scene: Scene, name: str, *arguments: str) -> Process:
@@ -169,7 +194,24 @@ async def _delete(settings: Settings) -> None:
         await admin.close()
 
 
-async def _tombstones(settings: Settings) -> None:
+async def _delete_topic(settings: Settings, name: str) -> None:
+    admin = AIOKafkaAdminClient(**client_options(settings))
+    await admin.start()
+    try:
+        await admin.delete_topics([name])
+    finally:
+        await admin.close()
+
+
+async def _rare(settings: Settings) -> None:
+    """Comments that were withdrawn, and comments whose producer traces."""
     async with AIOKafkaProducer(**client_options(settings)) as producer:
         for number in range(_TOMBSTONES):
             await producer.send_and_wait(settings.comments_topic, key=f"withdrawn-{number}".encode(), value=None)
+        for key, value in demo_records(secrets.randbits(31), _TRACED):
+            await producer.send_and_wait(settings.comments_topic, key=key, value=value, headers=[_traceparent()])
+
+
+def _traceparent() -> tuple[str, bytes]:
+    """A trace of its own, sampled."""
+    return "traceparent", f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()

@@ -45,6 +45,9 @@ class Excuses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`excused.yml`."""
 
     empty: list[Excuse] = []
+    """Queries that come back empty after some minutes, whatever happens in them."""
+    quiet: list[Excuse] = []
+    """Queries that come back empty as long as nothing is wrong."""
     unused: list[Series] = []
     elsewhere: list[Series] = []
     """Series that are asked for and that no worker exposes: Prometheus' own, or an exporter's."""
@@ -55,6 +58,16 @@ class Answer(msgspec.Struct, frozen=True):
 
     result: Sequence[Mapping[str, Any]] = ()
     error: str = ""
+
+
+class Exemplar(msgspec.Struct, frozen=True):
+    """A single measurement behind a histogram."""
+
+    at: float
+    """Seconds since 1970."""
+    value: float
+    labels: Mapping[str, str]
+    """`trace_id` and `span_id`."""
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from deploy.dashboards.frame import OVERVIEW, PLACES, WIDTH
 from deploy.dashboards.panels import PARTS, describe
 from deploy.dashboards.queries import Query, mean, quantile, share
 from deploy.verify.promql import metrics, selectors
+from deploy.verify.queries import milliseconds
 from tests.exported import KNOWN, OF_EVERY_TARGET, OURS, RECORDED, RULES, check_exported, values_of
 from worker.classifier import LABELS
 from worker.metrics import CATEGORIES, NO_CATEGORY, STAGES, SUPPORT, Metrics
@@ -210,6 +211,22 @@ def test_the_tiles_that_say_ill_or_well_have_a_colour_when_nobody_reports() -> N
         assert tile["links"]
 
 
+def test_what_can_make_a_tile_orange_or_red_is_part_of_the_verdict() -> None:
+    verdict, *tiles = [
+        panel
+        for panel in DASHBOARDS[f"{OVERVIEW.file}.json"]["panels"]
+        if panel["type"] == "stat" and panel["options"]["colorMode"] == "background_solid"
+    ]
+    bad = [
+        tile
+        for tile in tiles
+        if {"orange", "red"} & {step["color"] for step in tile["fieldConfig"]["defaults"]["thresholds"]["steps"]}
+    ]
+    assert len(bad) == 6
+    for tile in bad:
+        assert shown(tile) <= shown(verdict), tile["title"]
+
+
 # ---- what is said
 
 
@@ -253,7 +270,7 @@ def test_panels_and_queries_are_told_apart(dashboard: dict[str, Any]) -> None:
         ("trust-and-safety", "Decisions by category", set(CATEGORIES) - {NO_CATEGORY}),
         ("trust-and-safety", "Decisions by age of the readers", set(AgeBand)),
         ("model", "Label mix", set(CATEGORIES) - {NO_CATEGORY}),
-        ("model", "Languages", set(SUPPORT.values())),
+        ("model", "Languages: known to the model", set(SUPPORT.values())),
         ("model", "Mean score, by label", set(LABELS)),
         ("pipeline", "Time in each stage, mean", set(STAGES)),
         ("pipeline", "Time in each stage, p95", set(STAGES)),
@@ -352,7 +369,8 @@ def test_alerts_and_new_revisions_are_marked(dashboard: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("objective", [slo.AVAILABILITY, slo.LATENCY], ids=lambda objective: objective.name)
 def test_an_objective_is_recorded_over_every_window(objective: slo.Objective) -> None:
-    assert {f"{objective.errors}_{window}" for window in slo.WINDOWS} <= RECORDED
+    assert {f"{objective.errors}_{window}" for window in (*slo.HALVES, slo.PERIOD)} <= RECORDED
+    assert {objective.known, objective.counted} <= RECORDED
 
 
 @pytest.mark.parametrize("objective", [slo.AVAILABILITY, slo.LATENCY], ids=lambda objective: objective.name)
@@ -365,6 +383,24 @@ def test_dashboards_and_alerts_have_one_objective(objective: slo.Objective) -> N
     ]
     assert {budget for _, budget in limits} == {objective.budget}
     assert {slo.FAST_BURN, slo.SLOW_BURN, 1.0} <= {times for times, _ in limits}
+
+
+@pytest.mark.parametrize(("window", "half"), slo.HALVES.items())
+def test_half_of_a_window_is_half_of_it(window: str, half: str) -> None:
+    assert milliseconds(window) == 2 * milliseconds(half)
+
+
+@pytest.mark.parametrize("objective", [slo.AVAILABILITY, slo.LATENCY], ids=lambda objective: objective.name)
+def test_alerts_and_dashboards_look_at_a_window_once_half_of_it_is_known(objective: slo.Objective) -> None:
+    long_windows = ["1h", "6h", "1d", "3d"]
+    alerts = " ".join(
+        rule["expr"] for rule in RULES if rule.get("alert", "").startswith(f"CommentScreener{objective.name}")
+    )
+    for window in long_windows:
+        half = slo.HALVES[window]
+        known = f"{objective.counted}[{half}] offset {half})"
+        assert known in alerts
+        assert known in objective.burn(window).replace('{job=~"$job"}', "")
 
 
 def test_a_second_is_a_bound_of_the_histogram() -> None:

@@ -5,7 +5,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,9 +13,11 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
+from deploy.dashboards.frame import OVERVIEW
+from deploy.dashboards.overview import ILL_OR_WELL
 from deploy.verify import promql
-from deploy.verify.asking import Checked, Window, check
-from deploy.verify.live import DASHBOARDS, EXCUSED, RULES, exposed_names, page
+from deploy.verify.asking import Answers, Checked, Drawable, Window, check, check_dashboard
+from deploy.verify.live import DASHBOARDS, EXCUSED, RULES, exposed_names, page, verdict_of
 from deploy.verify.prometheus import configuration
 from deploy.verify.queries import (
     Query,
@@ -30,7 +32,7 @@ from deploy.verify.queries import (
     step_ms,
     substituted,
 )
-from deploy.verify.verdicts import Answer, Excuse, Excuses, Finding, Series, Verdict, judge
+from deploy.verify.verdicts import Answer, Excuse, Excuses, Exemplar, Finding, Series, Verdict, judge
 from worker.metrics import Metrics
 
 WINDOW: Final = Window(start=1000.0, end=1240.0, scrape_ms=2000, page_width=1600)
@@ -43,14 +45,19 @@ KNOWN: Final = {"screener_comments_total": "42", "screener_lag_seconds": "0.5", 
 class Known:
     """A Prometheus that knows a few series of one worker, each with its value."""
 
-    def __init__(self, series: Mapping[str, str] = KNOWN) -> None:
+    def __init__(self, series: Mapping[str, str] = KNOWN, exemplars: Sequence[Exemplar] = ()) -> None:
         self.series = series
+        self.traced = list(exemplars)
 
     def instant(self, expression: str, at: float) -> Answer:
         return self._answer(expression, {"value": [at, "{}"]})
 
     def curve(self, expression: str, start: float, end: float, step_ms: int) -> Answer:
         return self._answer(expression, {"values": [[start, "{}"], [end - step_ms / 1000, "{}"]]})
+
+    def exemplars(self, expression: str, start: float, end: float) -> list[Exemplar]:
+        known = promql.metrics(expression) <= self.series.keys()
+        return [one for one in self.traced if known and start <= one.at <= end]
 
     def label_values(self, label: str, selector: str | None) -> list[str]:
         known = selector is None or promql.metrics(selector) <= self.series.keys()
@@ -171,6 +178,41 @@ def test_what_is_excused_has_to_be_there() -> None:
         "excused.yml: screener_gone is excused, and no worker exposes it",
         "excused.yml: nothing is named 'overview.json / Gone / *'",
     ]
+
+
+def test_what_is_empty_on_a_good_day_has_data_on_a_bad_one() -> None:
+    excuses = Excuses(quiet=[Excuse("overview.json / Comments / *", "needs an incident")])
+    rare = "screener_lag_seconds > 30"
+    assert Verdict.FAILED not in {finding.verdict for finding in checked(rare, excuses=excuses).findings}
+    findings, _ = check_dashboard(Known(), WINDOW, "overview.json", dashboard(rare), excuses.empty)
+    assert [finding.reason for finding in findings if finding.verdict is Verdict.FAILED] == ["no data"]
+
+
+@pytest.mark.parametrize(
+    ("exemplars", "found"),
+    [([], Verdict.FAILED), ([Exemplar(1001.0, 0.2, {"trace_id": "a" * 32})], Verdict.DATA)],
+)
+def test_exemplars_that_a_panel_asks_for_have_to_be_there(exemplars: list[Exemplar], found: Verdict) -> None:
+    findings, answers = check_dashboard(
+        Known(exemplars=exemplars), WINDOW, "overview.json", dashboard(SOUND, exemplar=True), []
+    )
+    assert findings[-1].verdict is found
+    assert answers.answers[-1].exemplars == exemplars
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ([{"metric": {}, "values": [[1, "3"], [2, "0"]]}], "WELL"),
+        ([{"metric": {}, "values": [[1, "0"], [2, "2"]]}], "ILL"),
+        ([], "NOBODY REPORTS"),
+    ],
+)
+def test_what_the_overview_says_is_read_off_its_last_value(result: list[dict[str, Any]], said: str) -> None:
+    file = f"{OVERVIEW.file}.json"
+    overview = json.loads((DASHBOARDS / file).read_bytes())
+    [query] = [query for query in dashboard_queries(file, overview) if query.title == ILL_OR_WELL]
+    assert verdict_of(Answers(overview, {}, 0, 1, [Drawable(query, query.expression, 1, result)])) == said
 
 
 def test_a_rule_may_ask_for_what_a_rule_records() -> None:
@@ -359,7 +401,7 @@ def test_prometheus_runs_with_the_rules_of_the_project_and_finds_workers_in_a_fi
 
 def test_every_excuse_has_a_reason() -> None:
     excuses = msgspec.yaml.decode(EXCUSED.read_bytes(), type=Excuses)
-    assert all(excuse.reason for excuse in excuses.empty)
+    assert all(excuse.reason for excuse in [*excuses.empty, *excuses.quiet])
     assert all(series.reason for series in [*excuses.unused, *excuses.elsewhere])
 
 

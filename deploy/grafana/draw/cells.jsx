@@ -72,7 +72,8 @@ export const Heatmap = ({ panel, frames, width, height, timeRange, theme, nothin
     const colorOf = (value) =>
       colors[Math.max(0, Math.min(colors.length - 1, Math.floor(((value - least) / (most - least)) * colors.length)))];
     const hideBelow = options.filterValues?.le ?? 1e-9;
-    const format = getValueFormat(options.yAxis?.unit ?? panel.fieldConfig?.defaults?.unit ?? 'short');
+    const unit = options.yAxis?.unit ?? panel.fieldConfig?.defaults?.unit ?? 'short';
+    const format = (bound) => (unit === 'none' ? { text: String(bound) } : getValueFormat(unit)(bound));
     const every = Math.ceil((buckets.length * LABEL_HEIGHT) / Math.max(1, height - 60));
     // Its upper bound stands at the upper edge of a bucket.
     const labels = buckets
@@ -143,7 +144,7 @@ export const StateTimeline = ({ panel, frames, width, height, timeRange, theme, 
           ctx.fillStyle = colorManipulator.alpha(shown.color, (field.config.custom?.fillOpacity ?? 70) / 100);
           ctx.fillRect(left, top, right - left, y(middle - share / 2) - top);
           const text = formattedValueToString(shown);
-          ctx.fillStyle = theme.colors.text.primary;
+          ctx.fillStyle = theme.colors.getContrastText(shown.color);
           ctx.font = `${12 * devicePixelRatio}px Inter, sans-serif`;
           ctx.textAlign = 'left';
           ctx.textBaseline = 'middle';

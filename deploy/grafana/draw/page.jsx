@@ -66,6 +66,8 @@ const marks = dashboard.annotations.list.flatMap((annotation) =>
     ),
 );
 
+const exemplarsOf = (panel) => answers.filter(({ query }) => query.panel === panel.id).flatMap(({ exemplars }) => exemplars ?? []);
+
 const Panel = ({ panel, width, height }) => {
   const [ready, setReady] = useState(null);
   const kind = PANELS[panel.type];
@@ -112,6 +114,7 @@ const Panel = ({ panel, width, height }) => {
                 timeRange={timeRange}
                 theme={theme}
                 marks={marks}
+                exemplars={exemplarsOf(panel)}
                 nothing={<Nothing text={panel.fieldConfig?.defaults?.noValue ?? 'No data'} />}
                 replaceVariables={replaceVariables}
               />

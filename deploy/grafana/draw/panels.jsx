@@ -113,8 +113,10 @@ const Bars = (props) => {
 
 const marked = new WeakSet();
 
-// A line where an annotation begins, as Grafana's own layer draws it.
-const withMarks = (config, marks, theme) => {
+const DIAMOND = 5;
+
+// What Grafana's own layers draw: a line where an annotation begins, a diamond for an exemplar.
+const withMarks = (config, marks, exemplars, theme) => {
   if (marked.has(config)) {
     return;
   }
@@ -131,6 +133,21 @@ const withMarks = (config, marks, theme) => {
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
+    });
+    const { scale } = plot.series[1];
+    ctx.fillStyle = theme.visualization.getColorByName('green');
+    exemplars.forEach(({ at, value }) => {
+      const x = plot.valToPos(at * 1000, 'x', true);
+      const y = plot.valToPos(value, scale, true);
+      if (y < bbox.top || y > bbox.top + bbox.height) {
+        return;
+      }
+      ctx.beginPath();
+      ctx.moveTo(x, y - DIAMOND);
+      ctx.lineTo(x + DIAMOND, y);
+      ctx.lineTo(x, y + DIAMOND);
+      ctx.lineTo(x - DIAMOND, y);
+      ctx.fill();
     });
     ctx.restore();
   });
@@ -156,7 +173,7 @@ const withGaps = (frame) => {
   return { ...frame, length: rows.length, fields };
 };
 
-const Curves = ({ panel, frames, width, height, timeRange, theme, marks }) => {
+const Curves = ({ panel, frames, width, height, timeRange, theme, marks, exemplars }) => {
   if (!hasNumbers(frames)) {
     return <Nothing text={noValue(panel)} />;
   }
@@ -173,7 +190,7 @@ const Curves = ({ panel, frames, width, height, timeRange, theme, marks }) => {
       options={panel.options}
     >
       {(config) => {
-        withMarks(config, marks, theme);
+        withMarks(config, marks, exemplars, theme);
         return null;
       }}
     </TimeSeries>
