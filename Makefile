@@ -112,6 +112,10 @@ dashboards: install ## Write deploy/grafana/dashboards from deploy/dashboards
 ops-check: install ## Run every query of dashboards and alerts on a real Prometheus, break something, draw the dashboards (9 minutes; more the first time)
 	deploy/verify/ops_check.sh $(ARGS)
 
+.PHONY: stack-check
+stack-check: install ## Build the image and bring docker-compose.yml up for real, without a Docker engine (Debian, root; ten minutes and more)
+	deploy/verify/stack_check.sh $(ARGS)
+
 .PHONY: lint-deploy
 lint-deploy: install ## Check the compose file, the Dockerfile, Prometheus' configuration and the dashboards with the real tools
 	deploy/lint.sh
@@ -121,6 +125,7 @@ lock: ## Pin every dependency with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra tracing pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --extra dev --group build pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group build -o deploy/requirements-build.lock
+	echo 'onnxruntime-gpu[cuda,cudnn]' | uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.12 --python-platform x86_64-unknown-linux-gnu --constraint requirements.lock - -o deploy/requirements-gpu.lock
 
 .PHONY: model
 model: install ## Train, calibrate, export and evaluate the default model (DATA=folder; 5 GB of torch, the first time)
@@ -133,4 +138,4 @@ up: ## Kafka, worker, Prometheus and Grafana in containers
 
 .PHONY: down
 down: ## Stop them
-	docker compose down
+	docker compose --profile load down

@@ -77,8 +77,9 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
 
     def on_init_dependencies(self) -> Any:
         services = super().on_init_dependencies()
-        # Faust's own statistics are nobody's, and would be kept for every event.
+        # Faust's own statistics are nobody's, and would be kept for every event. Without any sensor it complains.
         self.sensors.remove(self.monitor)
+        self.sensors.add(faust.Sensor())
         return services
 
     def on_rebalance_start(self) -> None:

@@ -31,6 +31,8 @@ MAX_PIECE_TOKENS: Final = 256
 OVERLAP_TOKENS: Final = 32
 """Pieces share this much, so that a sentence cut in two is whole in one of them."""
 _WIDTH_STEP: Final = 8
+_GPU: Final = "CUDAExecutionProvider"
+_CPU: Final = "CPUExecutionProvider"
 _LARGEST: Final = {"model.onnx": 2048 * MIB, "tokenizer.json": 64 * MIB, "tokenizer_config.json": MIB}
 """A model has no more in one file; the largest vocabularies are a quarter of that."""
 _RUST: Final = "pyo3_runtime"
@@ -71,7 +73,7 @@ class Pointer(Struct, frozen=True):
 
 
 class OnnxClassifier:
-    """A transformer on ONNX Runtime's CPU provider, with transformers' fast tokenizer.
+    """A transformer on ONNX Runtime, with transformers' fast tokenizer. On a GPU where onnxruntime-gpu is installed.
 
     Args:
         folder: `model.onnx` (inputs `input_ids`, `attention_mask`, perhaps `token_type_ids`; first output logits
@@ -105,17 +107,7 @@ class OnnxClassifier:
         self._pad = self._tokenizer.pad_token_id or 0
         self._max_tokens = min(MAX_PIECE_TOKENS, int(config.get("max_position_embeddings", MAX_PIECE_TOKENS)))
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-        options.log_severity_level = 3
-        # Idle threads that spin would take the cores from the tokeniser and the event loop.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise StartupError(f"{folder}/model.onnx does not load: {error}") from error
+        self._session = _open(folder, threads or len(os.sched_getaffinity(0)))
         self._inputs = {node.name for node in self._session.get_inputs()}
         self._outputs = [self._session.get_outputs()[0].name]
         self.pointer = _pointer(config, folder)
@@ -203,6 +195,28 @@ class OnnxClassifier:
         assert self.pointer is not None  # noqa: S101  only asked where there is one; for the type checker
         found = marks[:, 0] >= self.pointer.threshold
         return point(self.pointer, piece.places(), marks, found) if found.any() else ()
+
+
+def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:
+    """The model, on the best that there is: which ONNX Runtime is installed decides between GPU and CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Idle threads that spin would take the cores from the tokeniser and the event loop.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = [_CPU]
+    if _GPU in onnxruntime.get_available_providers():
+        providers = [_GPU, _CPU]
+        # CUDA and cuDNN come as packages, where the loader does not look.
+        onnxruntime.preload_dlls()
+    try:
+        session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=providers)
+    except Exception as error:
+        raise StartupError(f"{folder}/model.onnx does not load: {error}") from error
+    if session.get_providers()[0] != providers[0]:
+        # ONNX Runtime would go on without, many times slower, and only warn.
+        raise StartupError("onnxruntime-gpu is installed, and there is no GPU that it can use")
+    return session
 
 
 def _columns(config: Mapping[str, Any], label_map: Mapping[str, str] | None, folder: Path) -> dict[str, int]:

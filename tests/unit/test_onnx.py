@@ -4,6 +4,7 @@ The models are bags of words: a table gives each word a row of logits, and a tex
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -445,3 +446,20 @@ def test_a_model_without_a_token_output_points_at_nothing(tmp_path: Path) -> Non
     classifier = OnnxClassifier(write_model(tmp_path, rows={"idiot": (9, 0)}))
 
     assert [span for found in classifier.score(classifier.encode(["idiot"])[0]) for span in found.spans] == []
+
+
+def test_a_gpu_in_name_only_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = ["CPUExecutionProvider"]
+    onnxruntime = sys.modules["onnxruntime"]
+    session = onnxruntime.InferenceSession
+
+    def fall_back(model: str, options: Any, *, providers: Sequence[str]) -> Any:
+        assert providers[0] == "CUDAExecutionProvider"
+        return session(model, options, providers=cpu)
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", *cpu])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fall_back)
+
+    with pytest.raises(StartupError, match=r"^onnxruntime-gpu is installed, and there is no GPU that it can use$"):
+        OnnxClassifier(model_folder("default"))
