@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
+    CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
     KafkaError,
     ProducerFenced,
@@ -36,9 +37,10 @@ _BROKEN: Final = (KafkaError, OSError, AssertionError, TimeoutError)
 _REFUSED: Final = (TransactionalIdAuthorizationFailed, GroupAuthorizationFailedError)
 _CLOSE_S: Final = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
-_TRY_S: Final = 60.0
-"""Of a transaction that nobody ends, and of one try: later the broker has given it up. A worker that is taken over has its own
-ended at once."""
+_TRANSACTION_S: Final = 60.0
+"""Of a transaction that nobody ends: later the broker gives it up. A worker that is taken over has its own ended at once."""
+_TRY_S: Final = 20.0
+"""Of one try. A producer that waits for a coordinator that is gone can wait for good; a new one finds the next."""
 
 
 def transactional_id(group_id: str, topic: str, partition: int) -> str:
@@ -137,7 +139,7 @@ class Ledger:
                 if committed == position:
                     return []
                 if committed != self.position:
-                    raise Lost
+                    self._check_behind(committed)
             return await self._transact(self._producer, messages, position)
 
         try:
@@ -151,6 +153,20 @@ class Ledger:
         else:
             self.position = position
         return refused
+
+    def _check_behind(self, committed: int | None) -> None:
+        """What the group has committed is not where this ledger stands: is it an heir's, or not all of ours yet?
+
+        Raises:
+            Lost: nobody but an heir gets further.
+            KafkaError: a coordinator that has just come back knows less than it confirmed, for a moment.
+        """
+        log.warning(
+            "another offset is committed", partition=self._tp.partition, committed=committed, ours=self.position
+        )
+        if self.position is None or (committed is not None and committed > self.position):
+            raise Lost
+        raise CoordinatorNotAvailableError
 
     async def _transact(self, producer: AIOKafkaProducer, messages: Sequence[Message], position: int) -> list[int]:
         await producer.begin_transaction()
@@ -240,7 +256,7 @@ class Ledgers:
         self._topic = topic
         self._group_id = group_id
         self._producer_options = producer_options(options, compression) | {
-            "transaction_timeout_ms": round(_TRY_S * 1000)
+            "transaction_timeout_ms": round(_TRANSACTION_S * 1000)
         }
         self._timeout_s = timeout_s
         self._fence_wait_s = fence_wait_s

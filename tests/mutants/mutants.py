@@ -437,7 +437,7 @@ MUTANTS: Final = (
         "a worker that was frozen repeats what its heir has decided",
         Edit(
             "worker/ledger.py",
-            "                if committed != self.position:\n                    raise Lost\n",
+            "                if committed != self.position:\n                    self._check_behind(committed)\n",
             "",
         ),
         _LEDGER,

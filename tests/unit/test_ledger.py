@@ -33,6 +33,8 @@ class Brokers:
         self.written: list[bytes] = []
         self.faults: list[tuple[str, Callable[[], None]]] = []
         """Steps that go wrong when they are next taken, each once, and how."""
+        self.forgotten: list[int | None] = []
+        """Told instead of the group's offset, the last first: coordinators that have just come back."""
         self.silent = asyncio.Event()
         """Set: they confirm nothing that is sent. A producer that is discarded meanwhile says nothing either, as aiokafka's."""
         self.asked = asyncio.Event()
@@ -129,7 +131,7 @@ class Bench:
 
     async def _committed(self, tp: TopicPartition) -> int | None:
         assert tp == TP
-        return self.brokers.offset
+        return self.brokers.forgotten.pop() if self.brokers.forgotten else self.brokers.offset
 
 
 @pytest.fixture
@@ -192,6 +194,16 @@ async def test_a_zombie_that_does_not_know_it_yet_repeats_nothing_of_its_heir(be
         await zombie.commit([ONE, TWO], 2, bench.owns)
     assert await heir.commit([TWO], 2, bench.owns) == []
     assert bench.brokers.written == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("known", [None, 1])
+async def test_a_coordinator_that_knows_less_than_it_confirmed_is_asked_again(bench: Bench, known: int | None) -> None:
+    ledger = await bench.ledger()
+    assert await ledger.commit([ONE, TWO], 2, bench.owns) == []
+    bench.brokers.fail("begin", KafkaConnectionError())
+    bench.brokers.forgotten = [known, known]
+    assert await ledger.commit([ONE], 3, bench.owns) == []
+    assert (bench.brokers.forgotten, bench.brokers.written) == ([], [b"one", b"two", b"one"])
 
 
 async def test_a_closed_ledger_opens_nothing_again(bench: Bench) -> None:
