@@ -232,8 +232,7 @@ class Pipeline(abc.ABC):
 
     async def admit(self, event: Event) -> None:
         """Take in one event; waits while too many are unfinished."""
-        if not self._has_room():
-            await self._until(lambda: self._has_room() or not self._accepting)
+        await self._until(lambda: self._has_room() or not self._accepting)
         message = event.message
         # One of an older generation waited here through a whole rebalance: its partition is read again from the last commit.
         if not self._accepting or message.generation_id != self._generation():

@@ -5,7 +5,6 @@ record that can never be screened. Errors are values here; an exception means th
 Kafka in it: the worker and the `screen` command are two edges around the same `Screener`.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from worker.normalise import VERSION as NORMALISER
 from worker.normalise import normalise, normalise_mapped
 from worker.policy import Policy, Verdict
 from worker.records import Comment, Decision, Mode, Model, PolicyVersion, Source, Span
-from worker.scores import ScoreCache, TextCache
+from worker.scores import ScoreCache, TextCache, Value
 
 PROBE = "Thank you for the lovely video, see you next week."
 """A text that every working model can score: asked at start, and to tell a broken record from a broken model."""
@@ -187,29 +186,19 @@ class Screener:
 
     def _tell(self, keys: Mapping[str, bytes]) -> dict[str, Detection | Rejection]:
         """The languages of texts, by their digests."""
-        told: dict[str, Detection | Rejection] = {
-            text: known for text, key in keys.items() if (known := self._languages.get(key)) is not None
-        }
-        unknown = [text for text in keys if text not in told]
-        for text, detected in zip(unknown, self._detect_each(unknown), strict=True):
-            told[text] = detected
-            if not isinstance(detected, Rejection):
-                self._languages.put(keys[text], detected)
+        told, _ = _remembering(self._languages, keys, self._detect_each)
         return told
 
     def _detect_each(self, texts: Sequence[str]) -> Sequence[Detection | Rejection]:
-        with contextlib.suppress(Exception):
-            return self._detect(texts)
-        # One of them is to blame; alone, it says so itself.
-        return [self._detect_alone(text) for text in texts]
-
-    def _detect_alone(self, text: str) -> Detection | Rejection:
         try:
-            return self._detect([text])[0]
+            return self._detect(texts)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  whatever our rules or a library make of one text
-            return _unreadable(error)
+            if len(texts) == 1:
+                return [_unreadable(error)]
+        # One of them is to blame; alone, it says so itself.
+        return [detected for text in texts for detected in self._detect_each([text])]
 
     def score(self, texts: Sequence[str]) -> dict[str, Scores | Rejection]:
         """Score distinct normalised texts, those seen before from memory. Errors as in `screen`."""
@@ -218,15 +207,9 @@ class Screener:
 
     def _find(self, keys: Mapping[str, bytes]) -> dict[str, Found | Rejection]:
         """What is in texts, by their digests."""
-        known = {text: found for text, key in keys.items() if (found := self._cache.get(key)) is not None}
-        unknown = [text for text in keys if text not in known]
-        results: dict[str, Found | Rejection] = dict(known)
-        for text, result in zip(unknown, self._classify(unknown), strict=True):
-            results[text] = result
-            if not isinstance(result, Rejection):
-                self._cache.put(keys[text], result)
-        self._observer.cache(len(known), len(unknown), len(self._cache))
-        return results
+        found, misses = _remembering(self._cache, keys, self._classify)
+        self._observer.cache(len(keys) - misses, misses, len(self._cache))
+        return found
 
     def _classify(self, texts: Sequence[str]) -> list[Found | Rejection]:
         """Tokenise and infer; where that fails, halve until the text to blame stands alone.
@@ -407,6 +390,25 @@ def decision_id(comment: Comment, policy: PolicyVersion, model: Model, *, degrad
         # Lengths keep "ab" + "c" and "a" + "bc" apart.
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.hexdigest()
+
+
+def _remembering(
+    cache: TextCache[Value], keys: Mapping[str, bytes], work: Callable[[Sequence[str]], Sequence[Value | Rejection]]
+) -> tuple[dict[str, Value | Rejection], int]:
+    """What follows from texts, by their digests: known from before, or worked out for all others at once, and kept.
+
+    Returns:
+        It, and how many were not known.
+    """
+    results: dict[str, Value | Rejection] = {
+        text: known for text, key in keys.items() if (known := cache.get(key)) is not None
+    }
+    unknown = [text for text in keys if text not in results]
+    for text, result in zip(unknown, work(unknown), strict=True):
+        results[text] = result
+        if not isinstance(result, Rejection):
+            cache.put(keys[text], result)
+    return results, len(unknown)
 
 
 def _in_original(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:

@@ -402,6 +402,19 @@ def test_no_memory_anywhere_else_is_the_worlds_fault_too(screener: Screener) -> 
         screen(screener, "hello", POISON)
 
 
+def test_no_memory_to_tell_a_language_is_not_asked_for_again_and_again() -> None:
+    asked: list[Sequence[str]] = []
+
+    def run_out(texts: Sequence[str]) -> list[Detection]:
+        asked.append(texts)
+        raise MemoryError(len(texts))
+
+    with pytest.raises(TransientError):
+        screen(make(detect=run_out), "hello", "hallo", "bonjour")
+
+    assert asked == [["hello", "hallo", "bonjour"]]
+
+
 def test_a_text_that_our_own_rules_cannot_read_is_refused_alone() -> None:
     def stumble(texts: Sequence[str]) -> list[Detection]:
         for text in texts:
