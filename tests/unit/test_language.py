@@ -300,6 +300,18 @@ def test_the_answer_depends_on_the_text_alone(texts: list[str]) -> None:
     assert REAL.detect(texts) == [really(text) for text in texts]
 
 
+def test_in_long_and_short_company_it_is_the_same() -> None:
+    texts = [
+        *(f"{'wie geht es dir heute ' * times}{times}" for times in (1, 2, 3, 5, 40, 60, 100, 200)),
+        "",
+        "a",
+        "how are you today",
+    ]
+
+    assert REAL.detect(texts) == [really(text) for text in texts]
+    assert REAL.detect(texts[::-1]) == [really(text) for text in texts[::-1]]
+
+
 @pytest.mark.parametrize(
     "text", ["so good", "ganz schön hier", "ПРИВЕТ", "श्री", "x", "", "\ud800", "wörd " * 400, "добро " * 5, "nn"]
 )
