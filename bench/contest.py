@@ -17,10 +17,13 @@ from typing import Any, Final, TextIO
 
 from msgspec import Struct
 
+from bench.texts import comment_texts
+
 Work = Callable[[list[str]], str]
 """Texts → a note, once all of them are done."""
-WARM_UP: Final = 64
+_WARM_UP: Final = 64
 """Texts that a contestant is given before anything is timed."""
+_WARM_UP_SEED: Final = 99
 _GRACE_S: Final = 10.0
 
 
@@ -102,12 +105,13 @@ def contestants(programs: dict[str, Sequence[str]], folder: Path) -> Iterator[di
 
 
 def serve(prepare: Callable[[], Work]) -> None:
-    """The child's side: prepare, then work each time that a line asks for it."""
+    """The child's side: prepare and warm up, then work each time that a line asks for it."""
     # Libraries print: what goes to standard output from here on is ours alone.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         work = prepare()
+        work(comment_texts(_WARM_UP, _WARM_UP_SEED))
     except NotInstalledError as missing:
         _say(answers, {"missing": str(missing)})
         return

@@ -17,8 +17,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from bench.contest import WARM_UP, NotInstalledError, Work, serve
-from bench.texts import comment_texts
+from bench.contest import NotInstalledError, Work, serve
 from bench.twin import CACHE, ensure_twin
 from worker.demo.broker import LOOPBACK, free_port
 from worker.demo.process import Process
@@ -72,7 +71,6 @@ def prepare() -> Work:
         asyncio.run(_classify(url, texts))
         return f"{_REQUESTS_AT_ONCE} requests of {_TEXTS_A_REQUEST} at once"
 
-    work(comment_texts(WARM_UP, 99))
     return work
 
 

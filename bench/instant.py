@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from tests.silence import Silence
 from worker.classifier import LABELS, Found, Piece
 from worker.language import UNDETERMINED, Detection
 from worker.operating_points import operating_points_of
@@ -46,19 +47,3 @@ def instant_screener() -> Screener:
         max_batch_tokens=10**6,
         cache_entries=0,
     )
-
-
-class Silence:
-    """Observes nothing."""
-
-    def stage(self, name: str, seconds: float) -> None: ...
-
-    def batch(self, size: int, tokens: int, padding: int) -> None: ...
-
-    def cache(self, hits: int, misses: int, entries: int) -> None: ...
-
-    def scored(self, scores: object) -> None: ...
-
-    def bisected(self) -> None: ...
-
-    def out_of_memory(self) -> None: ...

@@ -15,8 +15,7 @@ from bench.torchless import hide_torch
 hide_torch()
 
 from bench.comments import comment_values  # noqa: E402  after torch is hidden
-from bench.contest import WARM_UP, Work, serve  # noqa: E402
-from bench.texts import comment_texts  # noqa: E402
+from bench.contest import Work, serve  # noqa: E402
 from worker.app import create_screener, load_classifier, load_detector  # noqa: E402
 from worker.metrics import Metrics  # noqa: E402
 from worker.operating_points import operating_points_of  # noqa: E402
@@ -27,7 +26,6 @@ from worker.settings import Settings  # noqa: E402
 _DEPTH: Final = 2
 """Windows under way at once, as in the worker: one in the model, the next one being tokenised."""
 _BATCH: Final = 64
-_WARM_UP_SEED: Final = 99
 
 _Item = TypeVar("_Item")
 
@@ -57,7 +55,6 @@ def prepare(settings: Settings) -> Work:
         runs = metrics.registry.get_sample_value("screener_batch_size_count") or 0
         return f"{hits / len(texts):.1%} from memory, {runs:.0f} runs"
 
-    work(comment_texts(WARM_UP, _WARM_UP_SEED))
     return work
 
 
@@ -79,7 +76,6 @@ def prepare_unsorted(settings: Settings) -> Work:
             classifier.score(batch)
         return ""
 
-    work(comment_texts(WARM_UP, _WARM_UP_SEED))
     return work
 
 

@@ -7,9 +7,8 @@ says more.
 import sys
 from typing import Any
 
-from bench.contest import WARM_UP, NotInstalledError, Work, serve
-from bench.texts import comment_texts
-from bench.twin import MAX_TOKENS, ensure_twin
+from bench.contest import Work, serve
+from bench.twin import MAX_TOKENS, ensure_twin, import_torch
 
 
 def main() -> None:
@@ -20,11 +19,7 @@ def main() -> None:
 
 def prepare(batch: int) -> Work:
     """Load the model."""
-    folder = ensure_twin()
-    try:
-        import torch  # noqa: PLC0415  an extra
-    except ImportError:
-        raise NotInstalledError("torch: pip install comment-screener[bench]") from None
+    torch, folder = import_torch(), ensure_twin()
     from transformers import pipeline  # noqa: PLC0415  loads torch
 
     classify: Any = pipeline("text-classification", model=str(folder), device="cpu", dtype=torch.float32, top_k=None)
@@ -38,7 +33,6 @@ def prepare(batch: int) -> Work:
             classify(texts, batch_size=batch, **options)
         return f"{torch.get_num_threads()} threads"
 
-    work(comment_texts(WARM_UP, 99))
     return work
 
 

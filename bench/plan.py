@@ -1,4 +1,4 @@
-"""How much is done: full size takes about ten minutes on two cores, `--quick` a fraction, to see that everything works."""
+"""How much is done: full size takes a quarter of an hour on two cores, `--quick` a fraction, to see that everything works."""
 
 from pathlib import Path
 

@@ -1,18 +1,18 @@
-"""From the start of the process to ready, and the memory that it has under load. Linux: it reads /proc."""
+"""From the start of the process to ready, and the memory that it has under load."""
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Final
 
 from bench import kafka
 from bench.comments import comment_values
 from bench.drain import Backlog
 from bench.plan import Plan
-from bench.processes import WORKER, new_name, process
+from bench.processes import WORKER, check_running, new_name, process
 from bench.report import Row
 from bench.rounds import interleave
 from bench.texts import comment_texts
+from tests.chaos.resident import resident_mib
 from tests.workers import WorkerProcess
 from worker.settings import Settings
 
@@ -61,14 +61,12 @@ def _memory(backlog: Backlog) -> list[float]:
     found: list[float] = []
 
     def look(worker: WorkerProcess) -> None:
-        status = _status(worker)
-        found.extend(status[name] / 1024 for name in ("VmRSS", "VmHWM"))
+        check_running(worker)
+        for field in ("VmRSS", "VmHWM"):
+            pid = worker.process.pid
+            mib = None if pid is None else resident_mib(pid, field)
+            assert mib is not None  # noqa: S101  it runs; for the type checker
+            found.append(mib)
 
     backlog.drain(WORKER, look=look, cache_entries=_CACHE_ENTRIES)
     return found
-
-
-def _status(worker: WorkerProcess) -> dict[str, int]:
-    """The fields of its status that are in KiB."""
-    lines = Path(f"/proc/{worker.process.pid}/status").read_text("utf-8").splitlines()
-    return {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if "kB" in value}

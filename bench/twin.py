@@ -6,7 +6,7 @@ thousandth of the work, in the peers' favour.
 
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.contest import NotInstalledError
 from worker.classifier import LABELS
@@ -21,6 +21,15 @@ _VOCABULARY: Final = 64
 """Its size is a multiple of this many, at least as large as the tokenizer's."""
 
 
+def import_torch() -> Any:
+    """The module. Raises NotInstalledError where it is not there."""
+    try:
+        import torch  # noqa: PLC0415  an extra
+    except ImportError:
+        raise NotInstalledError("torch: pip install comment-screener[bench]") from None
+    return torch
+
+
 def ensure_twin() -> Path:
     """The model's folder; it is made the first time.
 
@@ -29,10 +38,7 @@ def ensure_twin() -> Path:
     """
     if _FOLDER.is_dir():
         return _FOLDER
-    try:
-        import torch  # noqa: PLC0415  an extra
-    except ImportError:
-        raise NotInstalledError("torch: pip install comment-screener[bench]") from None
+    torch = import_torch()
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification  # noqa: PLC0415  loads torch
 
     shipped = SHIPPED / "default"

@@ -10,8 +10,8 @@ import os
 import secrets
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -184,21 +184,23 @@ def _load(scene: Scene, name: str, *arguments: str) -> Process:
 
 async def _delete(settings: Settings) -> None:
     """What retention would do after some days: the first few records of each partition go."""
-    admin = AIOKafkaAdminClient(**client_options(settings))
-    await admin.start()
-    try:
+    async with _admin(settings) as admin:
         await admin.delete_records(
             {TopicPartition(settings.comments_topic, number): RecordsToDelete(_DELETED) for number in range(PARTITIONS)}
         )
-    finally:
-        await admin.close()
 
 
 async def _delete_topic(settings: Settings, name: str) -> None:
+    async with _admin(settings) as admin:
+        await admin.delete_topics([name])
+
+
+@asynccontextmanager
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(**client_options(settings))
     await admin.start()
     try:
-        await admin.delete_topics([name])
+        yield admin
     finally:
         await admin.close()
 

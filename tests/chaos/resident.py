@@ -10,14 +10,14 @@ _EVERY_S: Final = 0.1
 _MIB: Final = 2**20
 
 
-def resident_mib(pid: int) -> float | None:
-    """Memory that a process has in RAM; None where it has ended."""
+def resident_mib(pid: int, field: str = "VmRSS") -> float | None:
+    """Memory that a process has in RAM, or had at most (`VmHWM`); None where it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text("utf-8")
     except OSError:
         return None
     # A zombie has none.
-    kib = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
+    kib = [line.split()[1] for line in status.splitlines() if line.startswith(f"{field}:")]
     return int(kib[0]) * 1024 / _MIB if kib else None
 
 

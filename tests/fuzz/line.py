@@ -13,7 +13,8 @@ import numpy as np
 from tests.fakes import NOON
 from tests.fuzz.promises import promise
 from tests.fuzz.texts import SEPARATOR, read_text
-from worker.classifier import LABELS, Classifier, Found, Piece, Scores
+from tests.silence import Silence
+from worker.classifier import LABELS, Classifier, Found, Piece
 from worker.codec import decode_comment, encode
 from worker.errors import InvalidRecord
 from worker.langid import open_detector
@@ -96,24 +97,13 @@ class StubScores:
         return Found(scores, point(self._POINTER, piece.places(), marks, found) if found.any() else ())
 
 
-class _Silent:
-    """An observer that nobody asks."""
-
-    def stage(self, name: str, seconds: float) -> None: ...
-    def batch(self, size: int, tokens: int, padding: int) -> None: ...
-    def cache(self, hits: int, misses: int, entries: int) -> None: ...
-    def scored(self, scores: Scores) -> None: ...
-    def bisected(self) -> None: ...
-    def out_of_memory(self) -> None: ...
-
-
 def make_screener(classifier: Classifier) -> Screener:
     """The worker's own line: the shipped policy, the real detector, a cache small enough to be full."""
     return Screener(
         classifier,
         load_policy("default", operating_points_of("default")),
         detect=_detector().detect,
-        observer=_Silent(),
+        observer=Silence(),
         max_batch_tokens=1024,
         cache_entries=64,
         now=lambda: NOON,
