@@ -6,13 +6,15 @@ Whether the files are right by their own rules, and who hears of what, is for th
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import typer
 import yaml
+from typer.testing import CliRunner
 
 from deploy.verify.promql import metrics, selectors
 from tests.exported import KNOWN, OF_EVERY_TARGET, RECORDED, RULES, check_exported, matchers
@@ -134,30 +136,53 @@ DOCS: Final = {
 }
 
 
+COMMANDS: Final = {"up", "down", "ps", "logs", "exec", "run", "restart", "kill", "start", "stop"}
+OF_ALL_SERVICES: Final = {"up", "down", "ps", "logs"}
+WITH_VALUE: Final = {"--profile", "--env", "--volume", "--name", "--scale", "--tail", "--since", "--index"}
+
+
 def typed() -> Iterator[tuple[str, str]]:
-    """Every command in the pages, with where it stands: of blocks, and of code in sentences."""
+    """Every command in the pages, with where it stands: of blocks, and of code in sentences. Without what a shell does of it."""
     for place, page in DOCS.items():
-        if place == "deploy/FIRST_HOUR.md":
-            continue  # with options of compose's own in it: tests/unit/test_first_hour.py
         prose = re.sub(r"^ *```.*?^ *```", "", page, flags=re.DOTALL | re.MULTILINE)
         lines = [line.removeprefix("$ ") for line in blocks(page, "console")]
         lines += [line.strip() for line in page.splitlines() if line.startswith("    ")]
         for line in (*lines, *re.findall(r"`([^`\n]+)`", prose)):
-            command = re.split(r"\s[#|>]|…", line)[0].strip()
-            if command.startswith(("comment-screener ", "docker compose ")):
-                yield place, command
+            if line.startswith(("comment-screener ", "docker compose ")):
+                words = shlex.split(line.partition("…")[0], comments=True)
+                yield place, shlex.join(takewhile(lambda word: word not in {"|", ">"}, words))
+
+
+def told(command: Sequence[str]) -> list[str]:
+    """What is no option of compose: its command, the service, and what the container is told."""
+    left: list[str] = []
+    rest = iter(command[2:])
+    for word in rest:
+        if len(left) < 2 and word.startswith("--"):
+            if word in WITH_VALUE:
+                next(rest)
+        else:
+            left.append(word)
+    return left
+
+
+def test_the_first_hour_is_full_of_commands() -> None:
+    given = {told(shlex.split(line))[0] for place, line in typed() if place == "deploy/FIRST_HOUR.md"}
+
+    assert given >= {"up", "ps", "exec", "logs", "kill", "run", "stop", "down"}
+    assert re.search(rf"`{PREFIX}\w+`", DOCS["deploy/FIRST_HOUR.md"])
 
 
 @pytest.mark.parametrize("line", [pytest.param(line, id=f"{place}: {line}") for place, line in typed()])
 def test_what_a_page_tells_to_type_exists(line: str) -> None:
     words = shlex.split(line)
     if words[0] == "docker":
-        _, _, action, *arguments = [word for word in words if word not in {"--profile", "load"}]
-        assert action in {"up", "down", "ps", "logs", "exec", "run", "restart"}, action
-        named = [word.partition("=")[0] for word in arguments if not word.startswith("-") and not word.isdecimal()]
-        assert set(named[:1]) <= COMPOSE.keys() | {"worker"}
-        words = named if action in {"exec", "run"} else []
-        words = words[1:] if words[1:2] == ["comment-screener"] else []
+        action, *rest = told(words)
+        assert action in COMMANDS, action
+        assert rest[0] in COMPOSE if rest else action in OF_ALL_SERVICES
+        is_ours = action == "run" or (action == "exec" and rest[1:2] == ["comment-screener"])
+        words = ["comment-screener", *rest[1 + (action == "exec") :]] if is_ours else ["comment-screener"]
+        assert CliRunner().invoke(app, [*words[1:], "--help"]).exit_code == 0
     command: Any = typer.main.get_command(app)
     words = words[1:]
     while words and hasattr(command, "commands"):
