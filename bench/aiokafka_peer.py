@@ -35,7 +35,7 @@ async def run(settings: Settings) -> None:
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
-    async with consumer, AIOKafkaProducer(**producer_options(where, "lz4")) as producer:
+    async with consumer, AIOKafkaProducer(**producer_options(where, "zstd")) as producer:
         while True:
             fetched = await consumer.getmany(timeout_ms=1000, max_records=_BATCH)
             messages = [message for of_partition in fetched.values() for message in of_partition]

@@ -76,7 +76,7 @@ async def produce(bootstrap: str, topic: str, values: Iterable[bytes], *, per_s:
         Where each lies, in order: all are acknowledged.
     """
     places: list[asyncio.Future[Any]] = []
-    async with _started(AIOKafkaProducer(**producer_options({"bootstrap_servers": bootstrap}, "lz4"))) as producer:
+    async with _started(AIOKafkaProducer(**producer_options({"bootstrap_servers": bootstrap}, "zstd"))) as producer:
         started = time.monotonic()
         for number, value in enumerate(values):
             if per_s is not None and (ahead := started + number / per_s - time.monotonic()) > 0:

@@ -14,8 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from worker.agents import Event, KafkaMessage
+from aiokafka import ConsumerRecord
+from faust.types import TP
+
+from worker.agents import Event
 from worker.classifier import HARM_LABELS, LABELS, Found, Piece
+from worker.consumer import Fetch
 from worker.errors import FatalError, TransientError
 from worker.language import UNDETERMINED, Detection
 from worker.publisher import Message
@@ -245,60 +249,68 @@ class FailingPublisher(RecordingPublisher):
         raise FatalError(f"{len(messages)} records not confirmed")
 
 
-@dataclass(eq=False)
-class FakeMessage:
-    """A message as Faust's consumer hands it out."""
+Headers = Sequence[tuple[str, bytes | None]]
 
-    topic: str
-    partition: int
-    offset: int
-    value: bytes | None
-    key: bytes | None = None
-    timestamp: float | None = None
-    headers: Sequence[tuple[str, bytes | None]] | None = None
-    generation_id: int | None = 1
+
+def record(
+    value: bytes | None,
+    offset: int = 0,
+    *,
+    topic: str = "comments",
+    partition: int = 0,
+    key: bytes | None = None,
+    timestamp_ms: int | None = None,
+    headers: Headers = (),
+) -> ConsumerRecord[bytes, bytes]:
+    """A record as aiokafka hands it out; without a timestamp, as one that was written without."""
+    timestamp = -1 if timestamp_ms is None else timestamp_ms
+    return ConsumerRecord(topic, partition, offset, timestamp, 0, key, value, None, 0, 0, headers)
 
 
 @dataclass(eq=False)
 class FakeEvent:
-    """An event that tells its consumer when it is acked."""
+    """An event of Faust's."""
 
-    message: KafkaMessage
-    consumer: "FakeConsumer"
-
-    def ack(self) -> bool:
-        self.consumer.note_ack(self.message)
-        return True
+    message: Fetch
 
 
 @dataclass
 class FakeConsumer:
-    """What a partition's events see of Kafka: the group's generation, acks, and messages that Faust may forget."""
+    """What a pipeline sees of Kafka: the group's generation, positions told, and fetches that Faust may forget."""
 
-    topic: str = "comments"
     generation: int | None = 1
     acked: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """Offsets in the order of their acks, by partition."""
+    """Offsets of records that a position told lies behind, in order, by partition."""
     released: list[tuple[int, int]] = field(default_factory=list)
-    """Partition and offset of messages that nobody will ack, in order."""
+    """Partition and offset of records that were let go without it, in order."""
+    _held: dict[Fetch, list[ConsumerRecord[bytes, bytes]]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def event(self, partition: int, offset: int, value: bytes | None) -> FakeEvent:
-        """An event of the present generation."""
-        message = FakeMessage(self.topic, partition, offset, value, generation_id=self.generation)
-        return FakeEvent(message, self)
+    def hand_out(self, *records: ConsumerRecord[bytes, bytes]) -> Fetch:
+        """Records of a partition as a fetch of the present generation."""
+        fetch = Fetch(TP(records[0].topic, records[0].partition), records, self.generation)
+        self._held[fetch] = list(records)
+        return fetch
 
-    def note_ack(self, message: KafkaMessage) -> None:
-        self.acked[message.partition].append(message.offset)
+    def fetch(self, partition: int, start: int, *values: bytes | None) -> Fetch:
+        """Values at one offset after the other."""
+        return self.hand_out(
+            *(record(value, offset, partition=partition) for offset, value in enumerate(values, start))
+        )
+
+    def advance(self, partition: int, position: int) -> None:
+        for fetch, records in self._held.items():
+            while fetch.partition == partition and records and records[0].offset < position:
+                self.acked[partition].append(records.pop(0).offset)
         self._changed.set()
 
-    def release(self, message: KafkaMessage) -> None:
-        self.released.append((message.partition, message.offset))
+    def release(self, fetch: Fetch) -> None:
+        self.released += [(record.partition, record.offset) for record in self._held.pop(fetch)]
         self._changed.set()
 
     @property
     def settled(self) -> int:
-        """How many messages were acked or released."""
+        """How many records were acked or released."""
         return sum(map(len, self.acked.values())) + len(self.released)
 
     async def until(self, ready: Callable[[], bool]) -> None:
@@ -309,8 +321,8 @@ class FakeConsumer:
 class FakeStream:
     """Yields events, as Faust's stream does once its automatic acks are off; events asked of it without that are an error."""
 
-    def __init__(self, events: Iterable[Event]) -> None:
-        self._events = list(events)
+    def __init__(self, fetches: Iterable[Fetch]) -> None:
+        self._events = [FakeEvent(fetch) for fetch in fetches]
         self._acks_itself = True
 
     def noack(self) -> "FakeStream":

@@ -74,7 +74,7 @@ class Bench:
         )
 
     def create_pipeline(self, screener: Screener, publisher: Sink, **arguments: Any) -> Pipeline:
-        return AckingPipeline(screener, publisher, **arguments)
+        return AckingPipeline(screener, publisher, advance=self.consumer.advance, **arguments)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -98,7 +98,7 @@ class Bench:
 
     async def admit(self, *values: bytes | None, partition: int = 0, start: int = 0) -> None:
         for offset, value in enumerate(values, start):
-            await self.pipeline.admit(self.consumer.event(partition, offset, value))
+            await self.pipeline.admit(self.consumer.fetch(partition, offset, value))
 
     async def until_settled(self, count: int) -> None:
         await self.consumer.until(lambda: self.consumer.settled >= count)

@@ -1,13 +1,13 @@
 """The Faust edge where outcomes are published and events acked, the default: each at least once.
 
-    window ─► Screener ─► Publisher ─► Watermark ─► ack ─► Faust's next commit
+    window ─► Screener ─► Publisher ─► Watermark ─► position ─► Faust's next commit
 
-The promise that is kept here: an event is acked only when its outcome and those of all events before it in its partition are
+The promise that is kept here: a position is told only when the outcomes of all records before it in its partition are
 confirmed by the broker.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -20,16 +20,20 @@ log = structlog.get_logger()
 
 
 class AckingPipeline(Pipeline):
-    """A pipeline that publishes a window at a time, and acks in offset order.
+    """A pipeline that publishes a window at a time, and says how far each partition is finished.
 
     Args:
         publisher: started by whoever made it.
+        advance: told a partition and the offset before which all of it is finished.
         arguments: those of `worker.agents.Pipeline`.
     """
 
-    def __init__(self, screener: Screener, publisher: Sink, **arguments: Any) -> None:
+    def __init__(
+        self, screener: Screener, publisher: Sink, *, advance: Callable[[int, int], None], **arguments: Any
+    ) -> None:
         super().__init__(screener, **arguments)
         self._publisher = publisher
+        self._advance = advance
 
     async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
         await self._publish(window, outcomes)
@@ -51,15 +55,13 @@ class AckingPipeline(Pipeline):
     def _finish(self, window: Sequence[Delivery]) -> None:
         settled: list[Delivery] = []
         for delivery in window:
-            current = self._is_current(delivery)
-            for ready in delivery.watermark.finish(delivery.source.offset):
-                # After a rebalance somebody else, or we again, read from the last commit: an ack now would skip ahead of that.
-                if current:
-                    ready.event.ack()
-                else:
-                    self._release(ready.event.message)
-                    self._metrics.stale_acks.inc()
-                settled.append(ready)
-        self._settle(len(window), settled)
+            settled += delivery.watermark.finish(delivery.record.offset)
+        # After a rebalance somebody else, or we again, read from the last commit: a position told now would skip ahead of that.
+        current = [ready for ready in settled if self._is_current(ready)]
+        for partition, position in {each.fetch.partition: each.record.offset + 1 for each in current}.items():
+            self._advance(partition, position)
+        self._metrics.stale_acks.inc(len(settled) - len(current))
+        self.finished += len(window)
+        self._let_go(settled)
         first, last = window[0].source, window[-1].source
         log.debug("window finished", records=len(window), first=str(first), last=str(last))

@@ -1,10 +1,10 @@
-"""The Faust edge: events in, windows through the screener, outcomes and what is said of them.
+"""The Faust edge: fetches in, windows through the screener, outcomes and what is said of them.
 
     agent ─► admit ─► queue ─► window ─► Screener (in a thread) ─► outcomes ─► AckingPipeline or TransactionalPipeline
 
-Knows nothing of models. A promise that is kept here: nothing that is wrong with the world is mistaken for a wrong record; it
-ends the process, with what is unfinished uncommitted. What becomes of outcomes and offsets is the subclasses' (`worker.acking`,
-`worker.transactional`).
+An event is a whole fetch (`worker.consumer`); from the queue on there are records. Knows nothing of models. A promise that is
+kept here: nothing that is wrong with the world is mistaken for a wrong record; it ends the process, with what is unfinished
+uncommitted. What becomes of outcomes and offsets is the subclasses' (`worker.acking`, `worker.transactional`).
 """
 
 import abc
@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from typing import Final, Protocol
 
 import structlog
@@ -42,26 +43,34 @@ _WINDOW_BYTES: Final = 64 * 1024
 longer than a shutdown may take, and long enough for the watchdog to think it dead."""
 
 
-class KafkaMessage(Protocol):
-    """What is used of a Faust message."""
+class KafkaRecord(Protocol):
+    """What is used of aiokafka's records."""
 
     topic: str
     partition: int
     offset: int
-    timestamp: float | None
-    headers: Sequence[tuple[str, bytes | None]] | None
+    timestamp: int | None
+    """Milliseconds; None or negative where it has none."""
+    headers: Sequence[tuple[str, bytes | None]]
     key: bytes | None
     value: bytes | None
+
+
+class Fetch(Protocol):
+    """What is used of a `worker.consumer.Fetch`."""
+
+    partition: int
     generation_id: int | None
+    records: Sequence[KafkaRecord]
+    unfinished: int
 
 
 class Event(Protocol):
     """What is used of a Faust event."""
 
-    message: KafkaMessage
-
-    def ack(self) -> bool:
-        """Mark it as finished."""
+    @property
+    def message(self) -> Fetch:
+        """What was fetched."""
 
 
 class EventStream(Protocol):
@@ -86,17 +95,24 @@ class Trace(Protocol):
 
 
 class Delivery(Struct, eq=False):
-    """One event on its way through the worker."""
+    """One record on its way through the worker."""
 
-    event: Event
+    record: KafkaRecord
+    fetch: Fetch
     watermark: "Watermark[Delivery]"
     read_at: float
     trace: Trace | None = None
 
     @property
     def source(self) -> Source:
-        message = self.event.message
-        return Source(message.topic, message.partition, message.offset)
+        record = self.record
+        return Source(record.topic, record.partition, record.offset)
+
+    @property
+    def written_at(self) -> float | None:
+        """Its Kafka timestamp, in epoch seconds; None where it has none."""
+        timestamp = self.record.timestamp
+        return None if timestamp is None or timestamp < 0 else timestamp / 1000
 
 
 class Tracing(Protocol):
@@ -125,14 +141,14 @@ class Topics(Struct, frozen=True):
 
 
 class Pipeline(abc.ABC):
-    """Takes events up to a bound, screens them in windows, delivers the outcomes.
+    """Takes records up to a bound, screens them in windows, delivers the outcomes.
 
     Args:
         screener: shared with nothing else in this process.
         limit: how many dead letters are too many.
         generation: the consumer group's generation now; an ack of an older one is dropped.
-        release: tells Faust to wait no longer for a message that will not be acked here. It holds the last one it handed
-            out in a frame of its own, and would wait for it for ever.
+        release: tells Faust to wait no longer for a fetch: nothing of it is held here any more. Faust itself holds the last
+            one in a frame of its own, and would wait for it for ever.
         max_window, batch_wait_s, max_in_flight, max_in_flight_bytes, shed_lag_s: as in `worker.settings`.
         worker: this worker's name, for dead letters.
         retry_pause_s: before the second try of a window that failed for want of memory; each next pause is twice as long.
@@ -148,7 +164,7 @@ class Pipeline(abc.ABC):
         metrics: Metrics,
         limit: dead_letters.Limit,
         generation: Callable[[], int | None],
-        release: Callable[[KafkaMessage], None],
+        release: Callable[[Fetch], None],
         max_window: int,
         batch_wait_s: float,
         max_in_flight: int,
@@ -218,36 +234,47 @@ class Pipeline(abc.ABC):
         """The Kafka timestamp, in epoch seconds, of the oldest unfinished record of each partition that has one."""
         heads = {partition: watermark.oldest for partition, watermark in self._watermarks.items()}
         return {
-            partition: head.event.message.timestamp
+            partition: head.written_at
             for partition, head in heads.items()
-            if head is not None and head.event.message.timestamp is not None
+            if head is not None and head.written_at is not None
         }
 
-    # Events in.
+    # Records in.
 
     async def agent(self, stream: EventStream) -> None:
         """The agent's body. No exception leaves it: Faust would ack past it or stall."""
         async for event in stream.noack().events():
-            await self.admit(event)
+            await self.admit(event.message)
 
-    async def admit(self, event: Event) -> None:
-        """Take in one event; waits while too many are unfinished."""
-        await self._until(lambda: self._has_room() or not self._accepting)
-        message = event.message
-        # One of an older generation waited here through a whole rebalance: its partition is read again from the last commit.
-        if not self._accepting or message.generation_id != self._generation():
-            self._release(message)
-            return
-        watermark = self._watermarks.setdefault(message.partition, Watermark())
-        delivery = Delivery(event, watermark, time.perf_counter())
-        watermark.read(message.offset, delivery)
-        self._queue.append(delivery)
-        self._metrics.read_of(message.partition).inc()
-        self._in_flight += 1
-        self._in_flight_bytes += _size(delivery)
-        if len(self._queue) in {1, self._max_window}:
-            # Only then may somebody begin who could not before, and waking them for each record costs more than all else here.
+    async def admit(self, fetch: Fetch) -> None:
+        """Take in a fetch, as much of it at a time as there is room for; waits while too much is unfinished."""
+        taken = 0
+        while taken < len(fetch.records):
+            await self._until(lambda: self._has_room() or not self._accepting)
+            # One of an older generation waited here through a whole rebalance: its partition is read again from the last commit.
+            if not self._accepting or fetch.generation_id != self._generation():
+                self._leave(fetch, len(fetch.records) - taken)
+                return
+            taken += self._queue_up(fetch, taken)
+
+    def _queue_up(self, fetch: Fetch, start: int) -> int:
+        """Put its records from this one on into the queue while there is room; how many."""
+        watermark = self._watermarks.setdefault(fetch.partition, Watermark())
+        now, before = time.perf_counter(), len(self._queue)
+        for record in islice(fetch.records, start, None):
+            if not self._has_room():
+                break
+            delivery = Delivery(record, fetch, watermark, now)
+            watermark.read(record.offset, delivery)
+            self._queue.append(delivery)
+            self._in_flight += 1
+            self._in_flight_bytes += _size(delivery)
+        taken = len(self._queue) - before
+        self._metrics.read_of(fetch.partition).inc(taken)
+        if not before or before < self._max_window <= len(self._queue):
+            # Only then may somebody begin who could not before, and waking them for each fetch costs more than all else here.
             self._changed.set()
+        return taken
 
     def _has_room(self) -> bool:
         """Before a record is taken in, so it is exceeded by less than one: the largest goes through as well."""
@@ -256,12 +283,11 @@ class Pipeline(abc.ABC):
     def pause(self) -> None:
         """Take up nothing more, and let go of what was not begun; it is read again. What was begun is finished."""
         self._accepting = False
-        dropped, size = len(self._queue), sum(map(_size, self._queue))
-        while self._queue:
-            delivery = self._queue.pop()
-            delivery.watermark.drop(delivery.event.message.offset)
-            self._release(delivery.event.message)
-        self._let_go(dropped, size)
+        dropped = list(reversed(self._queue))
+        self._queue.clear()
+        for delivery in dropped:
+            delivery.watermark.drop(delivery.record.offset)
+        self._let_go(dropped)
 
     def resume(self) -> None:
         """Start over with a new assignment. Deliveries of the old one keep their old watermarks, and cannot ack by them."""
@@ -323,8 +349,7 @@ class Pipeline(abc.ABC):
             window = self._pop_window()
             self._screening += 1
         now = time.perf_counter()
-        for delivery in window:
-            self._metrics.stage("queue", now - delivery.read_at)
+        self._metrics.stages("queue", [now - delivery.read_at for delivery in window])
         if self._tracing is not None:
             self._tracing.take(window, now)
         return window
@@ -348,15 +373,15 @@ class Pipeline(abc.ABC):
         """One outcome a delivery, in order; None for a tombstone."""
         now = self._now()
         records = [
-            Record(value, delivery.source, is_overdue(delivery.event.message.timestamp, now, self._shed_lag_s))
+            Record(value, delivery.source, is_overdue(delivery.written_at, now, self._shed_lag_s))
             for delivery in window
-            if (value := delivery.event.message.value) is not None
+            if (value := delivery.record.value) is not None
         ]
         screen = self._screener.screen
         if self._tracing is not None:
             screen = partial(self._tracing.watch, window, screen)
         outcomes = iter(await self._screen_records(screen, records))
-        return [None if delivery.event.message.value is None else next(outcomes) for delivery in window]
+        return [None if delivery.record.value is None else next(outcomes) for delivery in window]
 
     async def _screen_records(
         self, screen: Callable[[Sequence[Record]], list[Outcome]], records: Sequence[Record]
@@ -404,8 +429,7 @@ class Pipeline(abc.ABC):
         trace = () if delivery.trace is None else delivery.trace.publish(topic)
         if isinstance(outcome, Decision):
             return Message(topic, outcome.comment_id.encode(), codec.encode(outcome), trace)
-        original = delivery.event.message
-        timestamp_ms = None if original.timestamp is None else round(original.timestamp * 1000)
+        original = delivery.record
         letter = DeadLetter(
             stage=outcome.stage,
             reason=outcome.reason,
@@ -417,10 +441,10 @@ class Pipeline(abc.ABC):
             model=self._screener.model,
             policy=self._screener.policy,
             source=delivery.source,
-            timestamp_ms=timestamp_ms,
+            timestamp_ms=None if delivery.written_at is None else original.timestamp,
             key=original.key,
             value=original.value or b"",
-            headers=list(original.headers or ()),
+            headers=list(original.headers),
         )
         # Without ours: the record's own headers, which stay as they are, carry the producer's trace.
         return Message(topic, letter.key, letter.value, dead_letters.headers(letter), letter.timestamp_ms)
@@ -429,6 +453,7 @@ class Pipeline(abc.ABC):
         metrics, now = self._metrics, self._now()
         metrics.tombstones.inc(tombstones)
         kinds: Counter[tuple[Action, str, AgeBand, str, bool]] = Counter()
+        ages: list[float] = []
         for delivery, outcome in written:
             if isinstance(outcome, Rejection):
                 metrics.dead_letters.labels(outcome.reason).inc()
@@ -436,9 +461,14 @@ class Pipeline(abc.ABC):
             band = outcome.audience_age_band or AgeBand.UNKNOWN
             support = SUPPORT[outcome.language_supported]
             kinds[outcome.action, outcome.category or NO_CATEGORY, band, support, outcome.degraded] += 1
-            if (timestamp := delivery.event.message.timestamp) is not None:
-                exemplar = None if delivery.trace is None else delivery.trace.exemplar
-                metrics.end_to_end_seconds.observe(max(0.0, now - timestamp), exemplar)
+            if (written_at := delivery.written_at) is None:
+                continue
+            age = max(0.0, now - written_at)
+            if delivery.trace is not None and (exemplar := delivery.trace.exemplar):
+                metrics.end_to_end_seconds.observe(age, exemplar)
+            else:
+                ages.append(age)
+        metrics.end_to_end_seconds.observe_all(ages)
         # Most of a window are of few kinds.
         for (action, category, band, support, degraded), count in kinds.items():
             metrics.comments.labels(action).inc(count)
@@ -449,20 +479,22 @@ class Pipeline(abc.ABC):
     # Ends.
 
     def _is_current(self, delivery: Delivery) -> bool:
-        message = delivery.event.message
-        return (
-            self._watermarks.get(message.partition) is delivery.watermark
-            and message.generation_id == self._generation()
-        )
+        fetch = delivery.fetch
+        return self._watermarks.get(fetch.partition) is delivery.watermark and fetch.generation_id == self._generation()
 
-    def _settle(self, finished: int, settled: Sequence[Delivery]) -> None:
-        self.finished += finished
-        self._let_go(len(settled), sum(map(_size, settled)))
-
-    def _let_go(self, records: int, size: int) -> None:
-        self._in_flight -= records
-        self._in_flight_bytes -= size
+    def _let_go(self, deliveries: Sequence[Delivery]) -> None:
+        """They are in flight no more, whatever became of them."""
+        self._in_flight -= len(deliveries)
+        self._in_flight_bytes -= sum(map(_size, deliveries))
+        for delivery in deliveries:
+            self._leave(delivery.fetch, 1)
         self._changed.set()
+
+    def _leave(self, fetch: Fetch, records: int) -> None:
+        """So many of its records are held here no more."""
+        fetch.unfinished -= records
+        if not fetch.unfinished:
+            self._release(fetch)
 
     async def _until(self, ready: Callable[[], bool]) -> None:
         """Wait until something changed that makes it so. One event serves all who wait: each looks for itself."""
@@ -473,7 +505,7 @@ class Pipeline(abc.ABC):
 
 def _size(delivery: Delivery) -> int:
     """The bytes of its value."""
-    return len(delivery.event.message.value or b"")
+    return len(delivery.record.value or b"")
 
 
 def dead_letter_refused(source: Source, topic: str) -> ScreenerError:

@@ -21,6 +21,7 @@ import mode
 import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import DefaultRecordBatch
+from faust.types import TP
 
 from worker import dead_letters
 from worker.access import Rights, check_access
@@ -29,7 +30,7 @@ from worker.agents import Pipeline, Topics
 from worker.buffer import Buffer
 from worker.classifier import Classifier
 from worker.connection import broker_urls, client_options, faust_credentials
-from worker.consumer import Transport
+from worker.consumer import Transport, WholeFetches
 from worker.errors import FatalError, ScreenerError, StartupError
 from worker.health import HealthServer
 from worker.lag import LagMeter
@@ -52,9 +53,9 @@ if TYPE_CHECKING:  # an extra, loaded by `load_tracing` alone
 log = structlog.get_logger()
 
 _BUFFER: Final = 8192
-"""Events between Faust's fetcher and the agent: it pauses a full partition and looks again only a second later, so this is
+"""Records between Faust's fetcher and the agent: it pauses a full partition and looks again only a second later, so this is
 several seconds of a busy worker."""
-_POLL_RECORDS: Final = 100
+_POLL_RECORDS: Final = 500
 """Records that Faust takes at once from what was fetched. They are in nobody's bound until they stand in its queue."""
 _FETCH_BYTES: Final = 2**20
 """Fetched ahead for each partition at most, as it lies on the broker; a larger batch comes alone."""
@@ -116,6 +117,7 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         broker_credentials=faust_credentials(settings),
         broker_commit_interval=settings.commit_interval_s,
         broker_max_poll_records=_POLL_RECORDS,
+        ConsumerScheduler=WholeFetches,
         consumer_max_fetch_size=_FETCH_BYTES,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 10,
@@ -342,7 +344,13 @@ class Worker:
         create_pipeline: Callable[..., Pipeline] = (
             partial(TransactionalPipeline, ledgers=publisher, patience_s=settings.rebalance_timeout_s)
             if isinstance(publisher, Ledgers)
-            else partial(AckingPipeline, publisher=publisher)
+            else partial(
+                AckingPipeline,
+                publisher=publisher,
+                advance=lambda partition, position: app.consumer.advance(
+                    TP(settings.comments_topic, partition), position
+                ),
+            )
         )
         pipeline = create_pipeline(
             screener,
@@ -352,7 +360,7 @@ class Worker:
                 settings.dead_letters_in_a_row, settings.dead_letters_ratio, settings.dead_letters_window
             ),
             generation=lambda: app.consumer_generation_id,
-            release=lambda message: app.consumer.unacked.discard(message),  # noqa: PLW0108  no consumer before the start
+            release=lambda fetch: app.consumer.release(fetch),  # noqa: PLW0108  no consumer before the start
             max_window=settings.max_window,
             batch_wait_s=settings.batch_wait_ms / 1000,
             max_in_flight=settings.max_in_flight,

@@ -1,20 +1,22 @@
-"""What Faust has read ahead of the agent, bounded by bytes.
+"""What Faust has read ahead of the agent, bounded by records and by bytes.
 
-Faust bounds it by events, and 8,192 records of a megabyte each are 8 GB. Here a large record counts for several: the queue is
-full, and the partitions that fill it are paused, in time.
+Faust bounds it by events. Here an event is a fetch (`worker.consumer`) and counts for its records; large ones for more, for 8,192
+records of a megabyte each are 8 GB. The queue is full, and the partitions that fill it are paused, in time.
 """
 
 from typing import Any
 
 from mode.utils.queues import ThrowableQueue
 
+from worker.consumer import Fetch
+
 
 class Buffer(ThrowableQueue):  # type: ignore[misc]  # Faust is untyped
-    """Faust's queue of events, in which each counts for one, or for its share of the bytes.
+    """Faust's queue of events, in which each counts for its records, or for its share of the bytes.
 
     Args:
-        maxsize: events at most.
-        max_bytes: of their values at most, and one record more.
+        maxsize: records at most, and one fetch more.
+        max_bytes: of their values at most, and one fetch more.
         options: as `ThrowableQueue` has them.
     """
 
@@ -41,4 +43,5 @@ class Buffer(ThrowableQueue):  # type: ignore[misc]  # Faust is untyped
         return item
 
     def _weigh(self, event: Any) -> int:
-        return max(self._bytes_of_one, len(event.message.value or b""))
+        fetch: Fetch = event.message
+        return max(self._bytes_of_one * len(fetch.records), fetch.size)

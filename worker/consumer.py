@@ -1,15 +1,53 @@
-"""Faust's consumer of the comments topic, where what it decides by itself would be wrong for us.
+"""Faust's consumer of the comments topic, where what it decides by itself would be wrong for us, or slow.
 
-It reads what transactions have committed and nothing else, and commits what was acked last: acks come in the order of the
-offsets (`worker.watermark`), so there is no gap to look for. Faust's own search takes a hole behind offset 0 for unfinished work
-and never commits again, and passes over a single unfinished record elsewhere.
+It reads what transactions have committed and nothing else. It hands on whole fetches: to Faust each is one event, whose way
+through conductor, channel and stream costs more than all that we do with a record. And it commits the positions that it is told
+(`worker.watermark`): Faust's own search among acked offsets takes a hole behind offset 0 for unfinished work and never commits
+again, and passes over a single unfinished record elsewhere.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from aiokafka import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.transports import SchedulingStrategyT
+from faust.types.tuples import ConsumerMessage
+from mode.utils.futures import notify
 
 _ISOLATION: Final = "read_committed"
+
+Records = Sequence[ConsumerRecord[bytes, bytes]]
+
+
+class Fetch(ConsumerMessage):  # type: ignore[misc]  # Faust is untyped
+    """Records of one partition that were fetched together, at least one: a message without key and value to Faust.
+
+    Args:
+        tp: where they come from.
+        records: in the order of their offsets, of which Faust knows the first.
+        generation_id: the group's, when they were handed on.
+    """
+
+    def __init__(self, tp: TP, records: Records, generation_id: int | None) -> None:
+        first = records[0]
+        super().__init__(
+            tp.topic, tp.partition, first.offset, None, None, None, None, None, None, tp=tp, generation_id=generation_id
+        )
+        self.records = records
+        self.size: int = sum(len(record.value or b"") for record in records)
+        """Bytes of values."""
+        self.unfinished = len(records)
+        """Records that somebody has yet to finish, or to let go of."""
+
+
+class WholeFetches(SchedulingStrategyT):  # type: ignore[misc]
+    """All records of a partition at once, where Faust's own takes one of each partition in turn."""
+
+    def iterate(self, records: Mapping[Any, Records]) -> Iterator[tuple[TP, Records]]:
+        for tp, fetched in records.items():
+            yield TP(tp.topic, tp.partition), fetched
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
@@ -21,20 +59,29 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Where acks come in order."""
+    """Where whole fetches come from, and positions go to."""
+
+    def advance(self, tp: TP, position: int) -> None:
+        """All records of this partition before this offset are finished: it is committed with the next commit."""
+        self._acked[tp] = [position]
+        notify(self._waiting_for_ack)
+
+    def release(self, fetch: Fetch) -> None:
+        """Nobody works on this any more: a rebalance or a stop that waits need not wait for it."""
+        self._unacked_messages.discard(fetch)
+        notify(self._waiting_for_ack)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def _new_offset(self, tp: Any) -> int | None:
-        """What to commit: the offset behind the last one acked since the last commit, or None."""
-        acked = self._acked[tp]
-        if not acked:
-            return None
-        offset: int = acked[-1] + 1
-        acked.clear()
-        self._acked_index[tp].clear()
-        return offset
+    def _to_message(self, tp: TP, record: Records) -> Fetch:
+        """What `WholeFetches` yields, as Faust hands it on."""
+        return Fetch(tp, record, self.app.consumer_generation_id)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """What to commit, if it was not. It stays, so what a failed commit leaves behind is committed by the next."""
+        positions = self._acked[tp]
+        return positions[0] if positions else None
 
     async def _commit(self, offsets: Any) -> bool:
         committed: bool = await super()._commit(offsets)

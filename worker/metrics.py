@@ -4,13 +4,15 @@ Times in seconds, sizes in bytes or tokens, counters end in `_total`. Label valu
 a rate over something that has not happened yet is 0 and not absent. No label takes values from the outside.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, PlatformCollector, ProcessCollector
 
 from worker.classifier import LABELS, Scores
 from worker.errors import Reason
+from worker.histogram import Histogram
 from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, Model, PolicyVersion
 
 STAGES: Final = ("decode", "queue", "tokenise", "infer", "decide", "publish")
@@ -246,6 +248,10 @@ class Metrics:
     def stage(self, name: str, seconds: float) -> None:
         self._stage_of(name).observe(seconds)
 
+    def stages(self, name: str, seconds: Sequence[float]) -> None:
+        """As `stage`, once for each of many."""
+        self._stage_of(name).observe_all(seconds)
+
     def batch(self, size: int, tokens: int, padding: int) -> None:
         self.batch_size.observe(size)
         self.batch_tokens.observe(tokens + padding)
@@ -257,9 +263,10 @@ class Metrics:
         self.cache_lookups.labels("miss").inc(misses)
         self.cache_entries.set(entries)
 
-    def scored(self, scores: Scores) -> None:
-        for label, score in scores.items():
-            self._score_of(label).observe(score)
+    def scored(self, scores: Sequence[Scores]) -> None:
+        # One model, so the same labels for all.
+        for label in scores[0] if scores else ():
+            self._score_of(label).observe_all([of_one[label] for of_one in scores])
 
     def bisected(self) -> None:
         self.bisections.inc()

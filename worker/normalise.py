@@ -34,6 +34,13 @@ _SPACE: Final = re.compile(rf"(?! )[{_BLANK}][{_BLANK}]*| [{_BLANK}]+")
 # Stars behind a letter count what is hidden: f*** is not f*****.
 _MOST_HIDDEN: Final = 24
 _STRETCHED: Final = re.compile(rf"([^*])\1{{3,}}|(?<![A-Za-z*])\*{{4,}}|(?<=[A-Za-z])\*{{{_MOST_HIDDEN + 1},}}")
+# Words of letters with single spaces, commas and the like between them, no two of a single letter one after the other: nothing
+# that any step would look at, unless a letter stands three times in a row. It is told much sooner than what follows.
+_ONE: Final = r"(?:[A-Za-z]{2,}+')?[A-Za-z]"
+_WORD: Final = r"(?:[A-Za-z]{2,}+')?[A-Za-z]{2,}+"
+_BREAK: Final = r"[,.?!;:]? "
+_PLAIN: Final = re.compile(rf"(?:(?:{_ONE}{_BREAK})?+{_WORD}{_BREAK})*+(?:{_ONE}{_BREAK})?+{_WORD}[.?!]?")
+_TRIPLE: Final = re.compile(r"([A-Za-z])\1\1")
 # What `_SPACE`, `_STRETCHED` or the undoing of stretched words would change in a text in ASCII.
 _UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f]| (?: |\Z)|\A |([A-Za-z])\1\1|([^A-Za-z])\2{3}", re.DOTALL)
 
@@ -66,6 +73,8 @@ class Normalised:
 
 def normalise(text: str) -> str:
     """Fold what looks the same, drop what cannot be seen, undo disguises, single the spaces, shorten runs to three."""
+    if _PLAIN.fullmatch(text) and not _TRIPLE.search(text):
+        return text
     if text.isascii() and not _UNTIDY.search(text) and not may_be(text):
         return text
     return _walk(text, None, _STEPS)

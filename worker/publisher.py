@@ -2,6 +2,7 @@
 
 An aiokafka producer of our own: Faust's `topic.send` costs five times as much and only logs a send that failed. Idempotence is
 off on purpose (an idempotent aiokafka producer can wedge after an outage); repeats carry the same id and the same verdict.
+What goes to one partition goes as one batch: one confirmation to wait for, where a record at a time has one each.
 """
 
 import asyncio
@@ -19,10 +20,12 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     TopicAuthorizationFailedError,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
 from msgspec import Struct
 
 from worker.backoff import Backoff
 from worker.errors import FatalError
+from worker.partitioning import partitions_of
 
 log = structlog.get_logger()
 
@@ -142,7 +145,7 @@ class Publisher:
         pending = list(range(len(messages)))
         while True:
             assert self._producer is not None, "publish before start"  # noqa: S101  a mistake in this code, not in the world
-            results = await send(self._producer, [messages[at] for at in pending])
+            results = await send_in_batches(self._producer, [messages[at] for at in pending])
             failed = []
             for at, error in zip(pending, results, strict=True):
                 if error is None:
@@ -202,3 +205,78 @@ async def send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> list[
         except KafkaError as error:
             results.append(error)
     return results
+
+
+class _Batch(Struct):
+    """Some of a call's messages, for one partition."""
+
+    partition: int
+    builder: BatchBuilder
+    places: list[int]
+    """Which of the messages."""
+
+
+async def send_in_batches(producer: AIOKafkaProducer, messages: Sequence[Message]) -> list[KafkaError | None]:
+    """As `send`, in as few batches as hold them. Not within a transaction: what is refused goes again."""
+    results: list[KafkaError | None] = [None] * len(messages)
+    await _send_together(producer, messages, range(len(messages)), results)
+    # The broker judges a batch by its size as a whole: which of its records are too large shows when each goes alone.
+    refused = [at for at, error in enumerate(results) if isinstance(error, TOO_LARGE)]
+    if len(refused) > 1:
+        for at in refused:
+            await _send_together(producer, messages, [at], results)
+    return results
+
+
+async def _send_together(
+    producer: AIOKafkaProducer, messages: Sequence[Message], places: Sequence[int], results: list[KafkaError | None]
+) -> None:
+    """Send these of the messages; what became of each stands in its place in `results` afterwards."""
+    by_topic: dict[str, list[int]] = {}
+    for at in places:
+        by_topic.setdefault(messages[at].topic, []).append(at)
+        results[at] = None
+    sent: list[tuple[_Batch, Any]] = []
+    for topic, those in by_topic.items():
+        try:
+            partitions = sorted(await producer.partitions_for(topic))
+        except KafkaError as error:
+            _note(results, those, error)
+            continue
+        for batch in _pack(producer, messages, those, partitions):
+            try:
+                sent.append((batch, await producer.send_batch(batch.builder, topic, partition=batch.partition)))
+            except KafkaError as error:
+                _note(results, batch.places, error)
+    for batch, confirmation in sent:
+        try:
+            await confirmation
+        except KafkaError as error:
+            _note(results, batch.places, error)
+
+
+def _pack(
+    producer: AIOKafkaProducer, messages: Sequence[Message], places: Sequence[int], partitions: Sequence[int]
+) -> list[_Batch]:
+    """These of the messages, all of one topic, in batches. One that is larger than any batch has one to itself."""
+    batches: list[_Batch] = []
+    last: dict[int, _Batch] = {}
+    for at, by_key in zip(places, partitions_of([messages[at].key for at in places], partitions), strict=True):
+        message = messages[at]
+        partition = by_key if message.partition is None else message.partition
+        batch = last.get(partition)
+        while batch is None or not batch.builder.append(
+            timestamp=message.timestamp_ms, key=message.key, value=message.value, headers=list(message.headers)
+        ):
+            batch = last[partition] = _Batch(partition, producer.create_batch(), [])
+            batches.append(batch)
+        batch.places.append(at)
+    for batch in batches:
+        # Nothing is added to it any more, so it need not linger.
+        batch.builder.close()
+    return batches
+
+
+def _note(results: list[KafkaError | None], places: Sequence[int], error: KafkaError) -> None:
+    for at in places:
+        results[at] = error

@@ -8,6 +8,7 @@ Kafka in it: the worker and the `screen` command are two edges around the same `
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -79,8 +80,8 @@ class Observer(Protocol):
     def cache(self, hits: int, misses: int, entries: int) -> None:
         """So many texts were looked up; so many are remembered."""
 
-    def scored(self, scores: Scores) -> None:
-        """A comment is decided by these."""
+    def scored(self, scores: Sequence[Scores]) -> None:
+        """The comments of a window are decided by these."""
 
     def bisected(self) -> None:
         """A failing batch was halved."""
@@ -153,19 +154,24 @@ class Screener:
 
         started = time.perf_counter()
         # One for the whole window, verdict and name alike: another may be adopted meanwhile.
-        policy = self._policy
+        policy, decided_at = self._policy, self._now()
         outcomes: list[Outcome] = []
+        decided_by: list[Scores] = []
         for record, reading in zip(records, readings, strict=True):
             if isinstance(reading, Rejection):
                 outcomes.append(reading)
             elif reading.shed:
-                outcomes.append(self._shed(reading, record.source, policy.version))
+                outcomes.append(self._shed(reading, record.source, policy.version, decided_at))
             elif isinstance(detected := told[reading.text], Rejection):
                 outcomes.append(detected)
             elif isinstance(result := found[reading.text], Rejection):
                 outcomes.append(result)
             else:
-                outcomes.append(self._decide(reading, detected, result, record.source, policy))
+                outcome = self._decide(reading, detected, result, record.source, policy=policy, decided_at=decided_at)
+                outcomes.append(outcome)
+                if isinstance(outcome, Decision):
+                    decided_by.append(result.scores)
+        self._observer.scored(decided_by)
         self._observer.stage("decide", time.perf_counter() - started)
         return outcomes
 
@@ -293,7 +299,14 @@ class Screener:
         return self._infer(batch[:middle], width) + self._infer(batch[middle:], width)
 
     def _decide(
-        self, reading: _Reading, detected: Detection, found: Found, source: Source | None, policy: Policy
+        self,
+        reading: _Reading,
+        detected: Detection,
+        found: Found,
+        source: Source | None,
+        *,
+        policy: Policy,
+        decided_at: datetime,
     ) -> Outcome:
         comment = reading.comment
         language = settle(comment.language, detected)
@@ -306,12 +319,17 @@ class Screener:
             raise
         except Exception as error:  # noqa: BLE001  as in _read: the same rules, with a map
             return _unclassifiable("the places in this text cannot be found", error)
-        self._observer.scored(found.scores)
         return self._decision(
-            comment, verdict, Found(found.scores, spans), language, source=source, policy=policy.version
+            comment,
+            verdict,
+            Found(found.scores, spans),
+            language,
+            source=source,
+            policy=policy.version,
+            decided_at=decided_at,
         )
 
-    def _shed(self, reading: _Reading, source: Source | None, policy: PolicyVersion) -> Decision:
+    def _shed(self, reading: _Reading, source: Source | None, policy: PolicyVersion, decided_at: datetime) -> Decision:
         comment = reading.comment
         language = settle(comment.language, UNDETERMINED)
         return self._decision(
@@ -321,6 +339,7 @@ class Screener:
             language,
             source=source,
             policy=policy,
+            decided_at=decided_at,
             degraded=True,
         )
 
@@ -333,6 +352,7 @@ class Screener:
         *,
         source: Source | None,
         policy: PolicyVersion,
+        decided_at: datetime,
         degraded: bool = False,
     ) -> Decision:
         return Decision(
@@ -352,7 +372,7 @@ class Screener:
             degraded=degraded,
             source=source,
             created_at=comment.created_at,
-            decided_at=self._now(),
+            decided_at=decided_at,
             author_id=comment.author_id,
             author_age_band=comment.author_age_band,
             content_id=comment.content_id,
@@ -371,25 +391,32 @@ def decision_id(comment: Comment, policy: PolicyVersion, model: Model, *, degrad
     what the model gets to read and of what tells the language. So is whether it was held unscored: screened again in a
     quieter hour it gets another verdict.
     """
-    digest = sha256()
-    for part in (
-        comment.comment_id,
-        comment.text,
-        comment.audience_age_band or "unknown",
-        comment.community_id or "",
-        policy.sha256,
-        model.sha256,
-        NORMALISER,
-        LANGUAGE_RULES,
+    parts = [
+        _measured(comment.comment_id),
+        _measured(comment.text),
+        _measured(comment.audience_age_band or "unknown"),
+        _measured(comment.community_id or ""),
+        _rules(policy.sha256, model.sha256),
+    ]
+    if comment.language is not None:
         # Most producers send none; then it is as if nobody had asked.
-        *(() if comment.language is None else (comment.language,)),
+        parts.append(_measured(comment.language))
+    if degraded:
         # Behind an empty part, which no language is.
-        *(("", "degraded") if degraded else ()),
-    ):
-        encoded = part.encode()
-        # Lengths keep "ab" + "c" and "a" + "bc" apart.
-        digest.update(len(encoded).to_bytes(4, "big") + encoded)
-    return digest.hexdigest()
+        parts += (_measured(""), _measured("degraded"))
+    return sha256(b"".join(parts)).hexdigest()
+
+
+def _measured(part: str) -> bytes:
+    """With its length before it, which keeps "ab" + "c" and "a" + "bc" apart."""
+    encoded = part.encode()
+    return len(encoded).to_bytes(4, "big") + encoded
+
+
+@lru_cache(maxsize=16)
+def _rules(policy_sha256: str, model_sha256: str) -> bytes:
+    """What is the same for every comment, until the policy changes."""
+    return b"".join(map(_measured, (policy_sha256, model_sha256, NORMALISER, LANGUAGE_RULES)))
 
 
 def _remembering(

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         description="`transactions`: outcomes and offsets in one, so that who reads `read_committed` sees each outcome once.",
     )
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
-        "lz4", description="Compression of what is published."
+        "zstd", description="Compression of what is published."
     )
 
     model: str = Field(

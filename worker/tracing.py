@@ -36,7 +36,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from worker.agents import Delivery, KafkaMessage
+from worker.agents import Delivery, KafkaRecord
 from worker.dead_letters import WORKER_VERSION, Headers
 from worker.errors import StartupError
 from worker.metrics import NO_CATEGORY
@@ -125,13 +125,13 @@ class Tracing:
             delivery.trace = self._begin(delivery, now_s, offset_ns)
 
     def _begin(self, delivery: Delivery, now_s: float, offset_ns: int) -> "Trace | None":
-        message = delivery.event.message
-        context = _W3C.extract(_trace_headers(message))
+        record = delivery.record
+        context = _W3C.extract(_trace_headers(record))
         span = self._tracer.start_span(
-            f"process {message.topic}",
+            f"process {record.topic}",
             context,
             SpanKind.CONSUMER,
-            self._attributes(message),
+            self._attributes(record),
             start_time=round(delivery.read_at * 1e9) + offset_ns,
         )
         if not span.is_recording():
@@ -141,16 +141,16 @@ class Tracing:
                 return None
         return Trace(self._tracer, span, Interval("queue", delivery.read_at, now_s), offset_ns)
 
-    def _attributes(self, message: KafkaMessage) -> Attributes:
+    def _attributes(self, record: KafkaRecord) -> Attributes:
         return {
             "messaging.system": "kafka",
             "messaging.operation.name": "process",
             "messaging.operation.type": "process",
-            "messaging.destination.name": message.topic,
-            "messaging.destination.partition.id": str(message.partition),
-            "messaging.kafka.offset": message.offset,
+            "messaging.destination.name": record.topic,
+            "messaging.destination.partition.id": str(record.partition),
+            "messaging.kafka.offset": record.offset,
             "messaging.consumer.group.name": self._group_id,
-            "messaging.message.body.size": len(message.value or b""),
+            "messaging.message.body.size": len(record.value or b""),
         }
 
     def watch(self, window: Sequence[Delivery], screen: Screen, records: Sequence[Record]) -> list[Outcome]:
@@ -299,14 +299,14 @@ def _described(outcome: Outcome | None) -> Attributes:
     }
 
 
-def _trace_headers(message: KafkaMessage) -> dict[str, str]:
+def _trace_headers(record: KafkaRecord) -> dict[str, str]:
     """The record's `traceparent` and `tracestate`, the last of each, where they can be right.
 
     What cannot is left out here: OpenTelemetry would log it.
     """
     found = {
         name: value.decode("ascii", "replace")
-        for name, value in message.headers or ()
+        for name, value in record.headers
         if name in _W3C.fields and value is not None and len(value) <= _LONGEST
     }
     if "tracestate" in found and not _TRACESTATE.fullmatch(found["tracestate"]):

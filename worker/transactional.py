@@ -46,8 +46,8 @@ class TransactionalPipeline(Pipeline):
         self._outcomes.update(zip(window, outcomes, strict=True))
         runs: dict[int, list[Delivery]] = {}
         for delivery in window:
-            source = delivery.source
-            runs.setdefault(source.partition, []).extend(delivery.watermark.finish(source.offset))
+            record = delivery.record
+            runs.setdefault(record.partition, []).extend(delivery.watermark.finish(record.offset))
         await asyncio.gather(*(self._commit(run) for run in runs.values() if run))
 
     async def _commit(self, run: Sequence[Delivery]) -> None:
@@ -67,9 +67,8 @@ class TransactionalPipeline(Pipeline):
             if self._tracing is not None:
                 self._tracing.end(run, written)
         self._metrics.stage("publish", time.perf_counter() - started)
-        for delivery in run:
-            self._release(delivery.event.message)
-        self._settle(len(run), run)
+        self.finished += len(run)
+        self._let_go(run)
 
     async def _write(
         self, run: Sequence[Delivery], outcomes: Sequence[Outcome | None]

@@ -10,19 +10,24 @@ from aiokafka.errors import KafkaConnectionError
 from worker import cli, screening
 from worker.onnx import OnnxClassifier
 
-STEPS: Final[dict[str, tuple[Any, str, int]]] = {
+STEPS: Final[dict[str, list[tuple[Any, str, int]]]] = {
     # Where it happens, and every how many calls: records one by one, windows and batches of them.
-    "decode": (screening, "decode_comment", 150),
-    "tokenise": (OnnxClassifier, "encode", 7),
-    "infer": (OnnxClassifier, "score", 7),
-    "produce": (AIOKafkaProducer, "send", 150),
+    "decode": [(screening, "decode_comment", 150)],
+    "tokenise": [(OnnxClassifier, "encode", 7)],
+    "infer": [(OnnxClassifier, "score", 7)],
+    # At least once, and in transactions.
+    "produce": [(AIOKafkaProducer, "send_batch", 7), (AIOKafkaProducer, "send", 150)],
 }
 ERRORS: Final = {error.__name__: error for error in (RuntimeError, MemoryError, KafkaConnectionError)}
 
 
 def raise_now_and_then(step: str, error: type[Exception]) -> None:
     """Put it in."""
-    place, name, every = STEPS[step]
+    for place, name, every in STEPS[step]:
+        _raise_in(place, name, every, step, error)
+
+
+def _raise_in(place: Any, name: str, every: int, step: str, error: type[Exception]) -> None:
     calls = itertools.count(1)
     wrapped = getattr(place, name)
 

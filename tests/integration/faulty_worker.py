@@ -121,12 +121,11 @@ def ack_out_of_order() -> None:
 
     def ack_all(self: AckingPipeline, window: Sequence[Delivery]) -> None:
         for delivery in window:
-            delivery.event.ack()
-            delivery.watermark.finish(delivery.event.message.offset)
+            self._advance(delivery.record.partition, delivery.record.offset + 1)
+            delivery.watermark.finish(delivery.record.offset)
         self.finished += len(window)
-        self._let_go(len(window), 0)
+        self._let_go(window)
 
-    # Faust itself does not commit past a gap but for one missing offset, so the first of a window is acked unseen.
     Pipeline._screen = some_are_slow  # type: ignore[method-assign]
     AckingPipeline._finish = ack_all  # type: ignore[method-assign]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from worker import cli
 from worker.acking import AckingPipeline
@@ -31,17 +32,23 @@ def quote_what_cannot_be_read() -> None:
 
 
 def quote_what_was_not_sent() -> None:
-    send = AIOKafkaProducer.send
+    append, send = BatchBuilder.append, AIOKafkaProducer.send_batch
+    letters: list[bytes] = []
     failed: list[bytes] = []
 
-    async def fail_once(self: AIOKafkaProducer, topic: str, value: bytes, **rest: Any) -> Any:
+    def take_down(self: BatchBuilder, *, value: bytes, headers: Any, **rest: Any) -> Any:
         # A dead letter: the only thing sent that holds a text.
-        if not failed and rest["headers"]:
-            failed.append(value)
-            raise KafkaError(f"cannot send {value!r}")
-        return await send(self, topic, value, **rest)
+        letters.extend([value] if headers else [])
+        return append(self, value=value, headers=headers, **rest)
 
-    AIOKafkaProducer.send = fail_once
+    async def fail_once(self: AIOKafkaProducer, batch: BatchBuilder, topic: str, **rest: Any) -> Any:
+        if letters and not failed:
+            failed.extend(letters)
+            raise KafkaError(f"cannot send {letters!r}")
+        return await send(self, batch, topic, **rest)
+
+    BatchBuilder.append = take_down
+    AIOKafkaProducer.send_batch = fail_once
 
 
 def crash() -> None:
@@ -49,7 +56,7 @@ def crash() -> None:
     finish = AckingPipeline._finish
 
     def quote(self: AckingPipeline, window: Sequence[Delivery]) -> None:
-        values = [delivery.event.message.value for delivery in window]
+        values = [delivery.record.value for delivery in window]
         if any(b"finale" in (value or b"") for value in values):
             raise RuntimeError(f"cannot finish {values}")
         finish(self, window)

@@ -76,8 +76,8 @@ MUTANTS: Final = (
         "a window that overtakes another is committed over it; a kill loses the other",
         Edit(
             "worker/acking.py",
-            "            for ready in delivery.watermark.finish(delivery.source.offset):\n",
-            "            delivery.watermark.finish(delivery.source.offset)\n            for ready in [delivery]:\n",
+            "            settled += delivery.watermark.finish(delivery.record.offset)\n",
+            "            delivery.watermark.finish(delivery.record.offset)\n            settled.append(delivery)\n",
         ),
         _AGENTS,
         _LATE_WINDOW,
@@ -85,16 +85,27 @@ MUTANTS: Final = (
     Mutant(
         "commit one too far",
         "the first comment that is not finished is committed over",
-        Edit("worker/consumer.py", "        offset: int = acked[-1] + 1\n", "        offset: int = acked[-1] + 2\n"),
-        _CONSUMER,
+        Edit("worker/acking.py", "each.record.offset + 1 for", "each.record.offset + 2 for"),
+        _AGENTS,
     ),
     Mutant(
         "commits that a hole stops",
         "behind a hole in a compacted topic nothing is committed any more; a restart does all of it again",
         Edit(
             "worker/consumer.py",
-            "        if not acked:\n            return None\n",
-            "        if not acked or acked[0] > (self._committed_offset[tp] or acked[0]):\n            return None\n",
+            "        return positions[0] if positions else None\n",
+            "        committed = self._committed_offset[tp]\n"
+            "        return positions[0] if positions and positions[0] == (committed or 0) + 1 else None\n",
+        ),
+        _CONSUMER,
+    ),
+    Mutant(
+        "commit that failed forgotten",
+        "what was finished before a quiet hour is done again after a restart",
+        Edit(
+            "worker/consumer.py",
+            "        return positions[0] if positions else None\n",
+            "        return positions.pop() if positions else None\n",
         ),
         _CONSUMER,
     ),
@@ -149,7 +160,7 @@ MUTANTS: Final = (
     Mutant(
         "stale-generation ack",
         "a worker that was frozen through a rebalance acks for an assignment that it no longer has",
-        Edit("worker/agents.py", "            and message.generation_id == self._generation()\n", ""),
+        Edit("worker/agents.py", " and fetch.generation_id == self._generation()\n", "\n"),
         _AGENTS,
     ),
     Mutant(
@@ -157,8 +168,8 @@ MUTANTS: Final = (
         "records read before a rebalance are acked after it, ahead of those that are read again",
         Edit(
             "worker/agents.py",
-            "            self._watermarks.get(message.partition) is delivery.watermark\n            and ",
-            "            ",
+            "self._watermarks.get(fetch.partition) is delivery.watermark and ",
+            "",
         ),
         _AGENTS,
     ),
@@ -187,7 +198,7 @@ MUTANTS: Final = (
         "a record that waited through a rebalance is screened for somebody else's partition",
         Edit(
             "worker/agents.py",
-            "if not self._accepting or message.generation_id != self._generation():",
+            "if not self._accepting or fetch.generation_id != self._generation():",
             "if not self._accepting:",
         ),
         _AGENTS,
@@ -219,8 +230,10 @@ MUTANTS: Final = (
         "at each stop and rebalance, what was read and not begun is committed undecided",
         Edit(
             "worker/agents.py",
-            "            self._release(delivery.event.message)\n        self._let_go(",
-            "            delivery.event.ack()\n        self._let_go(",
+            "        self._let_go(dropped)\n",
+            "        for delivery in reversed(dropped):\n"
+            "            self._advance(delivery.record.partition, delivery.record.offset + 1)\n"
+            "        self._let_go(dropped)\n",
         ),
         _AGENTS,
         _SIGTERM,
@@ -230,8 +243,10 @@ MUTANTS: Final = (
         "Faust waits for events that nobody will ack: a stop hangs until it is killed, a rebalance until it times out",
         Edit(
             "worker/agents.py",
-            "            self._release(delivery.event.message)\n        self._let_go(",
-            "        self._let_go(",
+            "        self._let_go(dropped)\n",
+            "        self._in_flight -= len(dropped)\n"
+            "        self._in_flight_bytes -= sum(map(_size, dropped))\n"
+            "        self._changed.set()\n",
         ),
         _AGENTS,
         _SIGTERM,
@@ -286,15 +301,15 @@ MUTANTS: Final = (
         "a letter is not the record that it was: tracing and routing are lost",
         Edit(
             "worker/agents.py",
-            "headers=list(original.headers or ()),",
-            "headers=list(dict(original.headers or ()).items()),",
+            "headers=list(original.headers),",
+            "headers=list(dict(original.headers).items()),",
         ),
         _AGENTS,
     ),
     Mutant(
         "dead letter in whole seconds",
         "a letter's timestamp is not its record's",
-        Edit("worker/agents.py", "round(original.timestamp * 1000)", "int(original.timestamp) * 1000"),
+        Edit("worker/agents.py", "is None else original.timestamp", "is None else int(delivery.written_at) * 1000"),
         _AGENTS,
     ),
     Mutant(
@@ -464,13 +479,13 @@ MUTANTS: Final = (
     Mutant(
         "decision id without the text",
         "an edited comment gets its old decision's id, and one of the two verdicts is lost",
-        Edit("worker/screening.py", "        comment.text,\n", ""),
+        Edit("worker/screening.py", "        _measured(comment.text),\n", ""),
         ("tests/unit/test_screening.py::test_other_work_has_another",),
     ),
     Mutant(
         "decision id without the audience",
         "a comment shown to children and to adults has two verdicts under one id",
-        Edit("worker/screening.py", '        comment.audience_age_band or "unknown",\n', ""),
+        Edit("worker/screening.py", '        _measured(comment.audience_age_band or "unknown"),\n', ""),
         ("tests/unit/test_screening.py::test_other_work_has_another",),
     ),
     Mutant(

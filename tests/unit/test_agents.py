@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
@@ -13,15 +12,13 @@ from tests.fakes import (
     FailingPublisher,
     FakeClassifier,
     FakeConsumer,
-    FakeEvent,
-    FakeMessage,
     FakeStream,
     RecordingPublisher,
     comment_value,
+    record,
 )
 from tests.pipelines import DEAD_LETTERS, DECISIONS, NOW, POLICY, Bench, run_to_its_end, source, values
 from worker.acking import AckingPipeline
-from worker.agents import KafkaMessage
 from worker.dead_letters import WORKER_VERSION, Limit
 from worker.errors import DeadLetterLimit, FatalError, OutOfMemory
 from worker.publisher import Message
@@ -32,7 +29,7 @@ FOREVER_S = 3600.0
 # ---- one outcome, then the ack
 
 
-async def test_every_event_gets_one_outcome_and_is_then_acked_in_offset_order() -> None:
+async def test_every_record_gets_one_outcome_and_is_then_acked_in_offset_order() -> None:
     publisher = RecordingPublisher()
     bench = Bench(publisher)
     async with bench.running():
@@ -46,11 +43,11 @@ async def test_every_event_gets_one_outcome_and_is_then_acked_in_offset_order() 
     assert (bench.pipeline.finished, bench.pipeline.in_flight) == (7, 0)
 
 
-async def test_the_agent_turns_off_automatic_acks_and_admits_every_event() -> None:
+async def test_the_agent_turns_off_automatic_acks_and_admits_every_fetch() -> None:
     bench = Bench()
-    events = [bench.consumer.event(0, offset, comment_value()) for offset in range(9)]
+    fetches = [bench.consumer.fetch(0, start, *[comment_value()] * 3) for start in (0, 3, 6)]
     async with bench.running():
-        await bench.pipeline.agent(FakeStream(events))
+        await bench.pipeline.agent(FakeStream(fetches))
         await bench.until_settled(9)
 
     assert bench.consumer.acked == {0: list(range(9))}
@@ -74,9 +71,9 @@ async def test_a_dead_letter_keeps_key_value_timestamp_and_headers() -> None:
     publisher = RecordingPublisher()
     bench = Bench(publisher)
     headers = [("trace", b"\xff\x00"), ("empty", None), ("trace", b"again")]
-    message = FakeMessage("comments", 3, 9, b"\xff no json", b"\x00key", 1_795_000_000.123, headers)
+    original = record(b"\xff no json", 9, partition=3, key=b"\x00key", timestamp_ms=1_795_000_000_123, headers=headers)
     async with bench.running():
-        await bench.pipeline.admit(FakeEvent(message, bench.consumer))
+        await bench.pipeline.admit(bench.consumer.hand_out(original))
         await bench.until_settled(1)
 
     (letter,) = publisher.published
@@ -146,18 +143,19 @@ async def test_nor_is_a_dead_letter() -> None:
     assert bench.consumer.acked == {0: [0]}
 
 
-class FirstCallIsSlow(RecordingPublisher):
-    """The first call waits until it is let go; the others overtake it."""
+class OneCallIsSlow(RecordingPublisher):
+    """This call waits until it is let go; the others overtake it."""
 
-    def __init__(self) -> None:
+    def __init__(self, slow: int = 0) -> None:
         super().__init__()
         self.let_go = asyncio.Event()
+        self._slow = slow
 
     async def publish(self, messages: Sequence[Message]) -> list[int]:
-        is_first = not self.attempts
+        is_slow = len(self.attempts) == self._slow
         self.attempts.append(list(messages))
         self._changed.set()
-        if is_first:
+        if is_slow:
             await self.let_go.wait()
         self.published += messages
         self._changed.set()
@@ -165,7 +163,7 @@ class FirstCallIsSlow(RecordingPublisher):
 
 
 async def test_a_window_that_overtakes_another_is_acked_behind_it() -> None:
-    publisher = FirstCallIsSlow()
+    publisher = OneCallIsSlow()
     bench = Bench(publisher, max_window=2)
     async with bench.running():
         await bench.admit(*values("a", "b"))
@@ -199,9 +197,9 @@ async def test_counters_tell_what_was_confirmed() -> None:
 
 async def test_the_time_from_a_comments_timestamp_is_measured() -> None:
     bench = Bench()
-    message = FakeMessage("comments", 0, 0, comment_value(), timestamp=1_000_000_000.0)
+    written = record(comment_value(), timestamp_ms=1_000_000_000_000)
     async with bench.running():
-        await bench.pipeline.admit(FakeEvent(message, bench.consumer))
+        await bench.pipeline.admit(bench.consumer.hand_out(written))
         await bench.until_settled(1)
 
     assert bench.sample("screener_end_to_end_seconds_count") == 1
@@ -213,9 +211,8 @@ async def test_the_oldest_unfinished_record_is_known_by_its_timestamp() -> None:
     publisher.open.clear()
     bench = Bench(publisher)
     async with bench.running():
-        for offset, timestamp in ((4, 50.0), (5, 60.0)):
-            message = FakeMessage("comments", 2, offset, comment_value(), timestamp=timestamp)
-            await bench.pipeline.admit(FakeEvent(message, bench.consumer))
+        written = [record(comment_value(), at, partition=2, timestamp_ms=ms) for at, ms in ((4, 50_000), (5, 60_000))]
+        await bench.pipeline.admit(bench.consumer.hand_out(*written))
         assert bench.pipeline.oldest() == {2: 50.0}
         publisher.open.set()
         await bench.until_settled(2)
@@ -643,6 +640,58 @@ async def test_no_more_is_taken_in_than_may_be_in_flight() -> None:
     assert bench.consumer.acked == {0: [0, 1, 2, 3]}
 
 
+async def test_of_a_fetch_only_as_much_is_taken_in_as_there_is_room_for() -> None:
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher, max_in_flight=3)
+    async with bench.running():
+        admitting = asyncio.create_task(bench.pipeline.admit(bench.consumer.fetch(0, 0, *values(*"abcdefgh"))))
+        await publisher.until(lambda: bool(publisher.attempts))
+        assert not admitting.done()
+        assert (bench.pipeline.in_flight, bench.sample("screener_records_read_total", partition="0")) == (3, 3)
+        publisher.open.set()
+        async with asyncio.timeout(10):
+            await admitting
+        await bench.until_settled(8)
+
+    assert bench.consumer.acked == {0: list(range(8))}
+    assert bench.consumer.released == []
+    assert bench.sample("screener_records_read_total", partition="0") == 8
+
+
+async def test_a_pause_drops_what_of_a_fetch_was_not_begun_and_what_was_not_taken_in() -> None:
+    bench = Bench(max_window=2, max_in_flight=5)
+    bench.classifier.open.clear()
+    async with bench.running():
+        admitting = asyncio.create_task(bench.pipeline.admit(bench.consumer.fetch(0, 0, *values(*"abcdefgh"))))
+        # One window in the model, one on its way there, one record in the queue, three outside.
+        await bench.until_called(encode=2)
+        bench.pipeline.pause()
+        async with asyncio.timeout(10):
+            await admitting
+        # Faust has to wait for those that were begun, and with them for the fetch.
+        assert bench.consumer.released == []
+        bench.classifier.open.set()
+        await bench.until_settled(8)
+
+    assert bench.consumer.acked == {0: [0, 1, 2, 3]}
+    assert bench.consumer.released == [(0, 4), (0, 5), (0, 6), (0, 7)]
+    assert bench.pipeline.in_flight == 0
+
+
+async def test_the_start_of_a_fetch_is_acked_before_its_end_is_finished() -> None:
+    publisher = OneCallIsSlow(1)
+    bench = Bench(publisher, max_window=2)
+    async with bench.running():
+        await bench.pipeline.admit(bench.consumer.fetch(0, 0, *values("a", "b", "c", "d")))
+        await bench.until_settled(2)
+        assert bench.consumer.acked == {0: [0, 1]}
+        publisher.let_go.set()
+        await bench.until_settled(4)
+
+    assert bench.consumer.acked == {0: [0, 1, 2, 3]}
+
+
 async def test_nor_more_bytes_but_for_the_last_record() -> None:
     publisher = RecordingPublisher()
     publisher.open.clear()
@@ -681,7 +730,7 @@ async def test_what_is_let_go_is_no_longer_in_flight() -> None:
 
 async def test_what_waits_for_a_slower_record_before_it_is_still_in_flight() -> None:
     """Else one record that takes its time would let everything behind it pile up."""
-    publisher = FirstCallIsSlow()
+    publisher = OneCallIsSlow()
     bench = Bench(publisher, max_window=1, max_in_flight=3)
     async with bench.running():
         await bench.admit(*values("a"))
@@ -723,14 +772,12 @@ async def test_a_pause_frees_who_waits_to_be_taken_in() -> None:
 
 async def admit_aged(bench: Bench, *ages_s: float | None, value: bytes | None = None) -> None:
     for offset, age_s in enumerate(ages_s):
-        message = FakeMessage(
-            "comments",
-            0,
-            offset,
+        aged = record(
             comment_value(f"text {offset}", f"c{offset}") if value is None else value,
-            timestamp=None if age_s is None else NOW - age_s,
+            offset,
+            timestamp_ms=None if age_s is None else round((NOW - age_s) * 1000),
         )
-        await bench.pipeline.admit(FakeEvent(message, bench.consumer))
+        await bench.pipeline.admit(bench.consumer.hand_out(aged))
 
 
 async def test_what_has_waited_too_long_is_held_unscored_and_nothing_is_dropped() -> None:
@@ -801,14 +848,22 @@ class Log(FakeConsumer):
         """How many records of each partition are finished."""
         self._publisher = publisher
 
-    def note_ack(self, message: KafkaMessage) -> None:
-        offsets = list(self.partitions[message.partition])
-        assert message.offset == offsets[self.committed[message.partition]], "acked out of order"
-        assert message.generation_id == self.generation, "acked for an assignment that is over"
+    def advance(self, partition: int, position: int) -> None:
+        """Any position told counts, and has to be of something that was handed out in this assignment."""
+        told = [fetch for fetch in self._held if position - 1 in {record.offset for record in fetch.records}]
+        assert any((fetch.partition, fetch.generation_id) == (partition, self.generation) for fetch in told), (
+            "told for an assignment that is over"
+        )
+        offsets = list(self.partitions[partition])[self.committed[partition] :]
         confirmed = {source(written) for written in self._publisher.published}
-        assert message.value is None or (message.partition, message.offset) in confirmed, "acked before confirmed"
-        self.committed[message.partition] += 1
-        super().note_ack(message)
+        for offset in offsets:
+            if offset >= position:
+                break
+            assert self.partitions[partition][offset] is None or (partition, offset) in confirmed, (
+                "acked before confirmed"
+            )
+            self.committed[partition] += 1
+        super().advance(partition, position)
 
     @property
     def done(self) -> bool:
@@ -866,13 +921,20 @@ async def test_whatever_the_interleaving_nothing_is_lost_and_no_ack_comes_early(
 
 async def read_on(bench: Bench, log: Log, rng: random.Random, *, to_the_end: bool) -> None:
     """Hand out records from the commits on, partitions mixed, to the end or to somewhere before it."""
-    waiting: list[list[Any]] = [
-        [(partition, offset, value) for offset, value in list(records.items())[log.committed[partition] :]]
+    waiting = [
+        [
+            record(value, offset, partition=partition)
+            for offset, value in list(records.items())[log.committed[partition] :]
+        ]
         for partition, records in log.partitions.items()
     ]
     left = sum(map(len, waiting))
-    for _ in range(left if to_the_end else rng.randint(0, left)):
-        partition, offset, value = rng.choice([records for records in waiting if records]).pop(0)
-        await bench.pipeline.admit(log.event(partition, offset, value))
+    left = left if to_the_end else rng.randint(0, left)
+    while left > 0:
+        records = rng.choice([records for records in waiting if records])
+        count = min(left, rng.choice([1, 2, 7, 50]))
+        await bench.pipeline.admit(log.hand_out(*records[:count]))
+        left -= len(records[:count])
+        del records[:count]
         if rng.random() < 0.2:
             await asyncio.sleep(0)

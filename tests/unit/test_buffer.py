@@ -21,7 +21,11 @@ def make() -> Buffer:
 
 
 def event(size: int | None) -> FakeEvent:
-    return FakeConsumer().event(0, 0, None if size is None else b"x" * size)
+    return fetched(size)
+
+
+def fetched(*sizes: int | None) -> FakeEvent:
+    return FakeEvent(FakeConsumer().fetch(0, 0, *(None if size is None else b"x" * size for size in sizes)))
 
 
 def offer(buffer: Buffer, *sizes: int | None) -> list[str]:
@@ -42,6 +46,23 @@ async def test_small_records_count_for_one(size: int | None) -> None:
 
     offer(buffer, size)
     assert buffer.full()
+
+
+async def test_a_fetch_counts_for_its_records() -> None:
+    buffer = make()
+    buffer.put_nowait(fetched(*[10] * 60))
+    assert (buffer.qsize(), buffer.full()) == (60, False)
+
+    buffer.put_nowait(fetched(*[10] * 40))
+    assert buffer.full()
+    buffer.get_nowait()
+    assert buffer.qsize() == 40
+
+
+async def test_and_for_its_bytes_where_those_are_more() -> None:
+    buffer = make()
+    buffer.put_nowait(fetched(2000, None, 3000))
+    assert buffer.qsize() == 50
 
 
 async def test_large_ones_for_their_share_of_the_bytes() -> None:

@@ -1,15 +1,18 @@
 """What the worker's consumer decides otherwise than Faust's. How it fares on a broker is for the tests with one."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from faust.types import TP
 
+from tests.fakes import record
 from worker.app import create_faust_app
-from worker.consumer import Consumer
+from worker.consumer import Consumer, Fetch
 from worker.settings import Settings
 
 PLACE = TP("comments", 0)
@@ -24,47 +27,116 @@ async def consumer(tmp_path: Path) -> AsyncIterator[Any]:
     consumer._thread.thread_loop.close()
 
 
-def ack(consumer: Any, *offsets: int) -> None:
-    consumer._acked[PLACE].extend(offsets)
-    consumer._acked_index[PLACE].update(offsets)
+def committable(consumer: Any) -> dict[TP, int]:
+    """What Faust would commit now."""
+    offsets: dict[TP, int] = consumer._filter_committable_offsets(list(consumer._filter_tps_with_pending_acks()))
+    return offsets
 
 
 async def test_it_is_the_one_that_the_application_reads_with(consumer: Any) -> None:
     assert isinstance(consumer, Consumer)
 
 
-async def test_nothing_acked_commits_nothing(consumer: Any) -> None:
-    assert consumer._new_offset(PLACE) is None
+async def test_no_position_told_commits_nothing(consumer: Any) -> None:
+    assert committable(consumer) == {}
 
 
 @pytest.mark.parametrize(
-    ("committed", "acked", "expected"),
+    ("committed", "told", "expected"),
     [
-        (None, [0], 1),
-        (None, [0, 7, 8], 9),
-        (1, [7, 8, 9], 10),
-        (2585, [2585, 2586, 2589], 2590),
-        (40, [41], 42),
+        (None, [1], 1),
+        (None, [1, 9], 9),
+        (1, [10], 10),
+        (2585, [2586, 2590], 2590),
+        (40, [42], 42),
     ],
     ids=["the first ever", "a hole behind offset 0", "and the commit that follows", "holes", "a marker before it"],
 )
-async def test_what_was_acked_last_is_committed_whatever_is_missing_in_the_log(
-    consumer: Any, committed: int | None, acked: list[int], expected: int
+async def test_the_last_position_told_is_committed_whatever_is_missing_in_the_log(
+    consumer: Any, committed: int | None, told: list[int], expected: int
 ) -> None:
     consumer._committed_offset[PLACE] = committed
-    ack(consumer, *acked)
+    for position in told:
+        consumer.advance(PLACE, position)
 
-    assert consumer._new_offset(PLACE) == expected
+    assert committable(consumer) == {PLACE: expected}
 
 
-async def test_what_was_committed_once_is_not_held(consumer: Any) -> None:
+async def test_a_commit_that_failed_is_made_up_for_by_the_next(consumer: Any) -> None:
+    consumer.advance(PLACE, 5)
+    assert committable(consumer) == {PLACE: 5}
+    assert committable(consumer) == {PLACE: 5}
+
+    consumer._committed_offset[PLACE] = 5
+    assert committable(consumer) == {}
+
+
+async def test_holes_are_nobodys_account(consumer: Any) -> None:
     for offset in range(0, 1000, 10):
         await consumer._add_gap(PLACE, offset + 1, offset + 10)
-        ack(consumer, offset)
-        assert consumer._new_offset(PLACE) == offset + 1
 
-    assert consumer._new_offset(PLACE) is None
-    assert not any((consumer._acked[PLACE], consumer._acked_index[PLACE], consumer._gap[PLACE]))
+    assert not consumer._gap[PLACE]
+
+
+async def test_a_partition_that_is_revoked_takes_its_position_along(consumer: Any) -> None:
+    async def nothing(_: set[TP]) -> None:
+        pass
+
+    consumer.advance(PLACE, 5)
+    consumer._on_partitions_revoked = nothing
+    await consumer.on_partitions_revoked({PLACE})
+
+    assert committable(consumer) == {}
+
+
+async def fetched(consumer: Any, *records: ConsumerRecord[bytes, bytes]) -> list[tuple[TP, Fetch]]:
+    """What the consumer hands on of records that aiokafka has for it."""
+    by_partition: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]] = {}
+    for each in records:
+        by_partition.setdefault(TopicPartition(each.topic, each.partition), []).append(each)
+
+    async def getmany(**_: object) -> Any:
+        return by_partition
+
+    consumer._getmany = getmany
+    consumer._thread.highwater = lambda _: 100
+    consumer._set_active_tps({TP(place.topic, place.partition) for place in by_partition})
+    return [each async for each in consumer.getmany(1.0)]
+
+
+async def test_what_was_fetched_of_a_partition_is_handed_on_together(consumer: Any) -> None:
+    records = [record(b"value", at, partition=partition) for partition in (0, 1) for at in (3, 4, 9)]
+    consumer.app.consumer_generation_id = 7
+    handed = await fetched(consumer, *records)
+
+    assert [place for place, _ in handed] == [TP("comments", 0), TP("comments", 1)]
+    for (place, fetch), expected in zip(handed, (records[:3], records[3:]), strict=True):
+        assert list(fetch.records) == expected
+        assert (fetch.tp, fetch.topic, fetch.partition, fetch.offset) == (place, *place, 3)
+        assert (fetch.size, fetch.unfinished, fetch.generation_id) == (15, 3, 7)
+
+
+async def test_it_comes_through_to_a_stream_as_it_is(consumer: Any) -> None:
+    ((_, fetch),) = await fetched(consumer, record(None, 0), record(b"\xff", 1))
+    topic = consumer.app.topic("comments", key_type=bytes, value_type=bytes, value_serializer="raw")
+    event = await topic.decode(fetch, propagate=True)
+
+    assert event.message is fetch
+    assert [each.value for each in event.message.records] == [None, b"\xff"]
+
+
+async def test_what_nobody_works_on_is_waited_for_no_longer(consumer: Any) -> None:
+    fetch = Fetch(PLACE, [record(b"value")], 1)
+    consumer._unacked_messages.add(fetch)
+    waiting = asyncio.create_task(consumer._wait_for_ack(timeout=60))
+    await asyncio.sleep(0)
+    consumer.release(fetch)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert consumer._waiting_for_ack is None or waiting.done()
+    assert not consumer.unacked
+    await waiting
 
 
 async def test_it_reads_what_is_committed_and_shares_partitions_out_one_by_one(consumer: Any) -> None:

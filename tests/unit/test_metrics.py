@@ -115,7 +115,7 @@ def test_every_stage_that_is_reported_is_known() -> None:
     reported = {
         stage
         for file in OURS.glob("*.py")
-        for stage in re.findall(r'(?:_observer|_metrics|metrics)\.stage\(\s*"(\w+)"', file.read_text("utf-8"))
+        for stage in re.findall(r'(?:_observer|_metrics|metrics)\.stages?\(\s*"(\w+)"', file.read_text("utf-8"))
     }
 
     assert reported == set(STAGES)
@@ -127,7 +127,8 @@ def test_what_screening_reports() -> None:
     metrics.stage("infer", 0.25)
     metrics.batch(size=3, tokens=20, padding=4)
     metrics.cache(hits=2, misses=5, entries=7)
-    metrics.scored({"insult": 0.42, "kindness": 0.02})
+    metrics.scored([{"insult": 0.42, "kindness": 0.02}])
+    metrics.scored([])
     metrics.bisected()
     metrics.out_of_memory()
     sample = registry.get_sample_value

@@ -5,10 +5,10 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from worker.normalise import normalise, normalise_mapped
+from worker.normalise import _PLAIN, _STEPS, _TRIPLE, _walk, normalise, normalise_mapped
 
 ZWJ = "\u200d"
 FAMILY = "👨‍👩‍👧‍👦"
@@ -310,3 +310,15 @@ def test_a_long_text_of_anything_takes_time_in_proportion(unit: str) -> None:
 
     # Eight times the text: quadratic would be sixty-four times the time.
     assert min(seconds(80_000) for _ in range(2)) < 24 * min(seconds(10_000) for _ in range(3)) + 0.02
+
+
+@settings(max_examples=1000)
+@given(st.from_regex(_PLAIN, fullmatch=True) | st.text("abiT' .,!?:;#1", max_size=24))
+@example("i d i o t")
+@example("don't a b")
+@example("a b cd")
+@example("nooo way")
+@example("ab. cd, e fg? h")
+def test_what_is_taken_for_plain_is_what_no_step_would_change(text: str) -> None:
+    if _PLAIN.fullmatch(text) and not _TRIPLE.search(text):
+        assert _walk(text, None, _STEPS) == text

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     KafkaConnectionError,
@@ -15,9 +16,10 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     TopicAuthorizationFailedError,
 )
+from aiokafka.partitioner import DefaultPartitioner
 
 from worker.errors import FatalError
-from worker.publisher import Message, Publisher
+from worker.publisher import Message, Publisher, _pack
 
 A, B, C = (Message("decisions", name, name + b" value") for name in (b"a", b"b", b"c"))
 
@@ -25,14 +27,37 @@ Answer = Callable[[bytes, int], KafkaError | None]
 """What becomes of a message, by its key and how often it was sent before."""
 
 
-class FakeProducer:
-    """Answers each send with a future, as aiokafka's producer does."""
+class FakeBatch:
+    """A batch that holds so many records, and one of any size."""
 
-    def __init__(self) -> None:
+    def __init__(self, holds: int) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.closed = False
+        self._holds = holds
+
+    def append(self, **fields: Any) -> object | None:
+        assert isinstance(fields["headers"], list), "aiokafka's own is in C and takes nothing else"
+        if self.closed or len(self.records) == self._holds:
+            return None
+        self.records.append(fields)
+        return object()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeProducer:
+    """Answers each batch with a future, as aiokafka's producer does: what is wrong with one of its records is so with all."""
+
+    def __init__(self, partitions: int = 1000, batch_holds: int = 100) -> None:
+        self.batches: list[FakeBatch] = []
+        self._partitions = partitions
+        self._batch_holds = batch_holds
         self.options: dict[str, Any] = {}
         self.at_send: Answer = lambda *_: None
         self.at_confirmation: Answer = lambda *_: None
         self.cannot_start: KafkaError | None = None
+        self.unknown: dict[str, KafkaError] = {}
         self.sent: list[dict[str, Any]] = []
         self.open = asyncio.Event()
         """Cleared: nothing is confirmed."""
@@ -54,19 +79,31 @@ class FakeProducer:
         self.running = False
         self.stopped += 1
 
-    async def send(self, topic: str, **fields: Any) -> asyncio.Task[None]:
-        assert self.running
-        before = sum(sent["key"] == fields["key"] for sent in self.sent)
-        self.sent.append({"topic": topic} | fields)
-        if error := self.at_send(fields["key"], before):
+    async def partitions_for(self, topic: str) -> set[int]:
+        if error := self.unknown.get(topic):
             raise error
-        self._tasks.append(asyncio.create_task(self._confirm(fields["key"], before)))
+        return set(range(self._partitions))
+
+    def create_batch(self) -> FakeBatch:
+        return FakeBatch(self._batch_holds)
+
+    async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Task[None]:
+        assert self.running
+        assert batch.closed, "it would linger"
+        before = {record["key"]: self.keys.count(record["key"]) for record in batch.records}
+        self.batches.append(batch)
+        self.sent += [{"topic": topic, "partition": partition} | record for record in batch.records]
+        for key, times in before.items():
+            if error := self.at_send(key, times):
+                raise error
+        self._tasks.append(asyncio.create_task(self._confirm(before)))
         return self._tasks[-1]
 
-    async def _confirm(self, key: bytes, before: int) -> None:
+    async def _confirm(self, before: dict[bytes, int]) -> None:
         await self.open.wait()
-        if error := self.at_confirmation(key, before):
-            raise error
+        for key, times in before.items():
+            if error := self.at_confirmation(key, times):
+                raise error
 
     @property
     def keys(self) -> list[bytes]:
@@ -74,10 +111,10 @@ class FakeProducer:
 
 
 class Bench:
-    """A publisher with a producer that is told how to fail."""
+    """A publisher with a producer that is told how to fail. Each message has a partition to itself, unless there is but one."""
 
-    def __init__(self, timeout_s: float = 5.0) -> None:
-        self.producer = FakeProducer()
+    def __init__(self, timeout_s: float = 5.0, **producer: int) -> None:
+        self.producer = FakeProducer(**producer)
         self.retried: list[int] = []
         self.publisher = Publisher(
             {"bootstrap_servers": "kafka:9092"},
@@ -107,19 +144,81 @@ async def test_everything_is_sent_as_it_is_in_order() -> None:
             "topic": "decisions",
             "key": b"a",
             "value": b"a value",
-            "headers": (),
-            "timestamp_ms": None,
-            "partition": None,
+            "headers": [],
+            "timestamp": None,
+            "partition": DefaultPartitioner()(b"a", range(1000), range(1000)),
         },
         {
             "topic": "dead-letters",
             "key": None,
             "value": b"\xff",
             "headers": [("h", b"\x00"), ("h", None)],
-            "timestamp_ms": 1_795_000_000_123,
+            "timestamp": 1_795_000_000_123,
             "partition": 3,
         },
     ]
+
+
+async def test_what_goes_to_one_partition_goes_together() -> None:
+    bench = Bench(partitions=1)
+
+    assert await bench.publish(A, B, C) == []
+    assert [[record["key"] for record in batch.records] for batch in bench.producer.batches] == [[b"a", b"b", b"c"]]
+
+
+async def test_as_far_as_it_fits_in_a_batch() -> None:
+    bench = Bench(partitions=1, batch_holds=2)
+
+    assert await bench.publish(A, B, C) == []
+    assert [[record["key"] for record in batch.records] for batch in bench.producer.batches] == [[b"a", b"b"], [b"c"]]
+
+
+async def test_a_batch_that_failed_is_sent_again_as_a_whole_and_no_other() -> None:
+    bench = Bench(partitions=1, batch_holds=2)
+    bench.producer.at_confirmation = failing(NotEnoughReplicasError(), [b"a"], times=1)
+
+    assert await bench.publish(A, B, C) == []
+    assert bench.producer.keys == [b"a", b"b", b"c", b"a", b"b"]
+    assert bench.retried == [2]
+
+
+@pytest.mark.parametrize("where", ["at_send", "at_confirmation"])
+async def test_of_a_batch_that_is_too_large_only_what_is_too_large_alone_is_refused(where: str) -> None:
+    bench = Bench(partitions=1)
+    setattr(bench.producer, where, failing(MessageSizeTooLargeError()))
+
+    assert await bench.publish(A, B, C) == [1]
+    assert bench.producer.keys == [b"a", b"b", b"c", b"a", b"b", b"c"]
+    assert bench.retried == []
+
+
+async def test_and_what_then_fails_for_another_reason_is_sent_again() -> None:
+    bench = Bench(partitions=1)
+    bench.producer.at_confirmation = lambda key, before: (
+        MessageSizeTooLargeError() if key == b"a" else KafkaTimeoutError() if before == 1 else None
+    )
+
+    assert await bench.publish(A, B, C) == [0]
+    assert bench.producer.keys == [b"a", b"b", b"c", b"a", b"b", b"c", b"b", b"c"]
+
+
+async def test_a_topic_that_cannot_be_looked_up_keeps_no_other_from_being_written() -> None:
+    bench = Bench(timeout_s=0.05)
+    bench.producer.unknown = {"dead-letters": KafkaTimeoutError()}
+
+    with pytest.raises(FatalError, match=r"^1 records not confirmed within 0.05 s: KafkaTimeoutError$"):
+        await bench.publish(Message("dead-letters", b"l", b"letter"), A)
+    assert bench.producer.keys == [b"a"]
+
+
+async def test_aiokafkas_batches_take_a_record_of_any_size_and_no_other_beside_it() -> None:
+    producer = AIOKafkaProducer(max_batch_size=1000)
+    large = Message("decisions", b"large", b"x" * 5000, [("h", None)], 1_795_000_000_123)
+    batches = _pack(producer, [A, large, B, C], range(4), [0])
+
+    assert [batch.places for batch in batches] == [[0], [1], [2, 3]]
+    assert all(batch.builder.closed() for batch in batches)
+    await producer.stop()
 
 
 async def test_it_returns_only_when_all_are_confirmed() -> None:

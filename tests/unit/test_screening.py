@@ -5,7 +5,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -56,8 +56,8 @@ class RecordingObserver:
     def cache(self, hits: int, misses: int, entries: int) -> None:
         self.lookups.append((hits, misses, entries))
 
-    def scored(self, scores: Scores) -> None:
-        self.scores.append(scores)
+    def scored(self, scores: Sequence[Scores]) -> None:
+        self.scores += scores
 
     def bisected(self) -> None:
         self.bisections += 1
@@ -74,6 +74,7 @@ def make(
     max_batch_tokens: int = 256,
     mode: Mode = Mode.LIVE,
     detect: Detect = detect,
+    now: Callable[[], datetime] = lambda: NOON,
 ) -> Screener:
     return Screener(
         classifier or FakeClassifier(),
@@ -83,7 +84,7 @@ def make(
         max_batch_tokens=max_batch_tokens,
         cache_entries=cache_entries,
         mode=mode,
-        now=lambda: NOON,
+        now=now,
     )
 
 
@@ -776,12 +777,11 @@ def test_an_adopted_policy_decides_under_its_own_name_and_needs_no_new_scores() 
 
 
 def test_one_adopted_in_the_middle_of_a_window_waits_for_the_next() -> None:
-    class Adopting(RecordingObserver):
-        def scored(self, scores: Scores) -> None:
-            super().scored(scores)
-            screener.adopt(OTHER_POLICY)
+    def adopt_and_look_at_the_clock() -> datetime:
+        screener.adopt(OTHER_POLICY)
+        return NOON
 
-    screener = make(observer=Adopting())
+    screener = make(now=adopt_and_look_at_the_clock)
     outcomes = screen(screener, "you are stupid", "stupid, all of it", audience_age_band="adult")
 
     assert actions(outcomes) == ["nudge", "nudge"]

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from prometheus_client.exposition import choose_encoder
 
-from tests.fakes import POISON, FakeClassifier, FakeConsumer, FakeMessage, RecordingPublisher, comment_value
+from tests.fakes import POISON, FakeClassifier, FakeConsumer, RecordingPublisher, comment_value, record
 from tests.pipelines import DEAD_LETTERS, DECISIONS, NOW, Bench, values
 from tests.unit.test_transactional import FakeLedger, FakeLedgers, TransactionalBench
 from worker.agents import Delivery
@@ -116,10 +116,8 @@ def written(bench: Bench) -> list[Message]:
 
 
 async def admit(bench: Bench, value: bytes | None, headers: Headers | None = None, *, offset: int = 0) -> None:
-    event = bench.consumer.event(0, offset, value)
-    event.message.headers = headers
-    event.message.timestamp = NOW - 1
-    await bench.pipeline.admit(event)
+    written = record(value, offset, timestamp_ms=round((NOW - 1) * 1000), headers=headers or ())
+    await bench.pipeline.admit(bench.consumer.hand_out(written))
 
 
 def context_of(span: ReadableSpan) -> SpanContext:
@@ -266,9 +264,8 @@ STATES: Final = st.lists(PIECES, max_size=12).map(b"".join)
 def test_no_header_is_an_error(parent: bytes | None, state: bytes) -> None:
     spoken: list[str] = []
     tracing = Traced().tracing
-    message = FakeMessage("comments", 0, 0, b"{}", headers=[("traceparent", parent), ("tracestate", state)])
-    delivery = Delivery(FakeConsumer().event(0, 0, b"{}"), Watermark(), 1.0)
-    delivery.event.message.headers = message.headers
+    taken = record(b"{}", headers=[("traceparent", parent), ("tracestate", state)])
+    delivery = Delivery(taken, FakeConsumer().hand_out(taken), Watermark(), 1.0)
     with listening(spoken):
         tracing.take([delivery], 2.0)
         if parent == SAMPLED:
