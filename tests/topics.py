@@ -1,5 +1,6 @@
 """Topics of a test's own, on a broker that it may share with others."""
 
+import asyncio
 import uuid
 from typing import Final, Protocol
 
@@ -7,9 +8,10 @@ from msgspec import Struct, structs
 
 from worker.demo.broker import Kind
 from worker.settings import Settings
-from worker.topics import create_topics, worker_topics
+from worker.topics import create_topics, describe_topics, worker_topics
 
 PARTITIONS: Final = 4
+_PATIENCE_S: Final = 20.0
 
 
 class Topics(Struct, frozen=True):
@@ -51,4 +53,8 @@ async def fresh_topics(kafka: Kafka, partitions: int = PARTITIONS, *, replicatio
         for topic in worker_topics(settings, partitions, replication)
     ]
     await create_topics(wanted, bootstrap_servers=kafka.bootstrap)
+    # The controller has them a moment before every broker tells of them.
+    async with asyncio.timeout(_PATIENCE_S):
+        while not {topic.name for topic in wanted} <= set(await describe_topics(bootstrap_servers=kafka.bootstrap)):  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.05)
     return Topics(settings.comments_topic, settings.decisions_topic, settings.dead_letters_topic, partitions)

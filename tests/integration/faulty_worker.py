@@ -62,7 +62,7 @@ def hang_publish() -> None:
         await asyncio.Event().wait()
         return []
 
-    publisher.send = hang_for_ever  # type: ignore[assignment]
+    publisher.send_in_batches = hang_for_ever  # type: ignore[assignment]
 
 
 def block_the_loop() -> None:

@@ -134,8 +134,8 @@ MUTANTS: Final = (
         "what the broker never took is committed as done",
         Edit(
             "worker/publisher.py",
-            "            await confirmation\n            results.append(None)\n",
-            "            results.append(None)\n",
+            "            await confirmation\n        except KafkaError as error:\n            _note(",
+            "            confirmation.done()\n        except KafkaError as error:\n            _note(",
         ),
         _PUBLISHER,
         _EVERYTHING,
