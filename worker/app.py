@@ -233,6 +233,7 @@ class Worker:
         self._model_ready = False
         self._assigned: set[int] | None = None
         self._stuck: dict[str, Callable[[], float]] = {}
+        self._unanswered_since: float | None = None
 
     async def run(self) -> None:
         """Start, screen until SIGTERM or SIGINT, finish what was begun.
@@ -312,6 +313,7 @@ class Worker:
         self._watchdog.start()
         stack.callback(self._watchdog.stop)
         self._stuck = {
+            "the brokers have not answered": self._unanswered_s,
             "the brokers have confirmed nothing": lambda: publisher.waiting_s,
             "there has been no memory to screen with": lambda: pipeline.failing_s,
         }
@@ -496,6 +498,10 @@ class Worker:
         stuck = {what: for_s() for what, for_s in self._stuck.items()}
         return [f"{what} for {seconds:.0f} s" for what, seconds in stuck.items() if seconds > _PAUSED_AFTER_S]
 
+    def _unanswered_s(self) -> float:
+        """For how long the brokers have not said how far the partitions go: all that is asked while nothing comes."""
+        return 0.0 if self._unanswered_since is None else time.monotonic() - self._unanswered_since
+
     async def _beat(self) -> None:
         """Tell the watchdog that the loop turns, and the metrics how late it was."""
         while True:
@@ -509,7 +515,7 @@ class Worker:
     async def _meter(self, meter: LagMeter, pipeline: Pipeline, publisher: Publisher | Ledgers) -> None:
         """Compare positions with the partitions' ends; tell metrics and watchdog."""
         while True:
-            positions, now = pipeline.positions(), time.time()
+            positions, now, asked_at = pipeline.positions(), time.time(), time.monotonic()
             oldest = pipeline.oldest()
             waiting = pipeline.in_flight > 0
             try:
@@ -523,9 +529,11 @@ class Worker:
                 for partition, lag in lags.items():
                     self._metrics.lag_messages.labels(str(partition)).set(lag)
                     self._metrics.earliest.labels(str(partition)).set(meter.beginnings[partition])
+                self._unanswered_since = None
             except (KafkaError, TimeoutError) as error:
                 # Without the broker there is nothing to be stalled on: publishing has a bound of its own.
                 log.warning("cannot measure lag", error=type(error).__name__)
+                self._unanswered_since = self._unanswered_since or asked_at
                 waiting = False
             # Likewise where it answers the meter and confirms nothing: that ends after SCREENER_PUBLISH_TIMEOUT_S.
             waiting = waiting and not publisher.failing_s

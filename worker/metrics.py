@@ -181,7 +181,8 @@ class Metrics:
         )
         self.paused = Gauge(
             "screener_paused",
-            "1 while the brokers confirm nothing or there is no memory to screen with: no more is read than fits in flight.",
+            "1 while the brokers answer or confirm nothing, or there is no memory to screen with: no more is read than fits in "
+            "flight.",
             registry=r,
         )
         self.ready = Gauge("screener_ready", "1 while the worker is ready, as /readyz says.", registry=r)

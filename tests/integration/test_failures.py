@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from tests.audit import Audit
 from tests.comments import comments
-from tests.topics import Topics
+from tests.topics import Topics, fresh_topics
 from tests.workers import SLOWLY, WorkerProcess
 from worker.demo.broker import Broker
 
@@ -112,6 +112,19 @@ async def test_brokers_that_confirm_nothing_are_told_of_before_the_worker_ends(
         assert await worker.ended() == 1
         assert re.search(r"comment-screener: \d+ records not confirmed within 20 s: no answer", worker.said())
         assert (await audit.committed(), audit.dead_letters) == ({}, [])
+
+
+async def test_a_worker_with_nothing_to_do_tells_of_brokers_that_are_away(own_broker: Broker, tmp_path: Path) -> None:
+    topics = await fresh_topics(own_broker)
+    async with WorkerProcess(own_broker, topics, tmp_path) as worker:
+        await worker.ready()
+        await asyncio.to_thread(own_broker.stop)
+        await asyncio.to_thread(worker.until_said, "screener_paused 1.0")
+        with pytest.raises(HTTPError) as not_ready:
+            worker._get("/readyz")
+        with not_ready.value as answer:
+            assert b"the brokers have not answered for" in answer.read()
+        await asyncio.to_thread(worker.until_said, "screener_ready 0.0")
 
 
 @pytest.mark.kafka_only  # transactions
