@@ -16,7 +16,7 @@ STEPS: Final[dict[str, list[tuple[Any, str, int]]]] = {
     "tokenise": [(OnnxClassifier, "encode", 7)],
     "infer": [(OnnxClassifier, "score", 7)],
     # At least once, and in transactions.
-    "produce": [(AIOKafkaProducer, "send_batch", 7), (AIOKafkaProducer, "send", 150)],
+    "produce": [(AIOKafkaProducer, "send_batch", 40), (AIOKafkaProducer, "send", 150)],
 }
 ERRORS: Final = {error.__name__: error for error in (RuntimeError, MemoryError, KafkaConnectionError)}
 
