@@ -233,7 +233,7 @@ class Worker:
         self._model_ready = False
         self._assigned: set[int] | None = None
         self._stuck: dict[str, Callable[[], float]] = {}
-        self._unanswered_since: float | None = None
+        self._asked_in_vain: list[float] = []
 
     async def run(self) -> None:
         """Start, screen until SIGTERM or SIGINT, finish what was begun.
@@ -499,8 +499,11 @@ class Worker:
         return [f"{what} for {seconds:.0f} s" for what, seconds in stuck.items() if seconds > _PAUSED_AFTER_S]
 
     def _unanswered_s(self) -> float:
-        """For how long the brokers have not said how far the partitions go: all that is asked while nothing comes."""
-        return 0.0 if self._unanswered_since is None else time.monotonic() - self._unanswered_since
+        """For how long the brokers have not said how far the partitions go: all that is asked of them while nothing comes.
+
+        Once is no news either: a coordinator may be being elected, or a machine starting.
+        """
+        return time.monotonic() - self._asked_in_vain[0] if len(self._asked_in_vain) > 1 else 0.0
 
     async def _beat(self) -> None:
         """Tell the watchdog that the loop turns, and the metrics how late it was."""
@@ -529,11 +532,11 @@ class Worker:
                 for partition, lag in lags.items():
                     self._metrics.lag_messages.labels(str(partition)).set(lag)
                     self._metrics.earliest.labels(str(partition)).set(meter.beginnings[partition])
-                self._unanswered_since = None
+                self._asked_in_vain.clear()
             except (KafkaError, TimeoutError) as error:
                 # Without the broker there is nothing to be stalled on: publishing has a bound of its own.
                 log.warning("cannot measure lag", error=type(error).__name__)
-                self._unanswered_since = self._unanswered_since or asked_at
+                self._asked_in_vain = [*self._asked_in_vain[:1], asked_at]
                 waiting = False
             # Likewise where it answers the meter and confirms nothing: that ends after SCREENER_PUBLISH_TIMEOUT_S.
             waiting = waiting and not publisher.failing_s

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from worker import cli, publisher
+from worker import app, cli, publisher
 from worker.acking import AckingPipeline
 from worker.agents import Delivery, Pipeline
 from worker.classifier import Found, Piece
@@ -92,6 +92,12 @@ def slow_model() -> None:
     after_the_probe(take_time)
 
 
+def impatient() -> None:
+    """It gives brokers a second to say how far the partitions go, and not half a minute."""
+    app._METER_TIMEOUT_S = 1.0  # type: ignore[misc]
+    app._METER_EVERY_S = 1.0  # type: ignore[misc]
+
+
 def ack_before_publish() -> None:
     """What an automatic ack does."""
     publish, finish = AckingPipeline._publish, AckingPipeline._finish
@@ -153,6 +159,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "block-the-loop": block_the_loop,
     "no-memory": no_memory,
     "slow-model": slow_model,
+    "impatient": impatient,
     "ack-before-publish": ack_before_publish,
     "ack-out-of-order": ack_out_of_order,
     "send-unconfirmed": send_unconfirmed,

@@ -116,7 +116,7 @@ async def test_brokers_that_confirm_nothing_are_told_of_before_the_worker_ends(
 
 async def test_a_worker_with_nothing_to_do_tells_of_brokers_that_are_away(own_broker: Broker, tmp_path: Path) -> None:
     topics = await fresh_topics(own_broker)
-    async with WorkerProcess(own_broker, topics, tmp_path) as worker:
+    async with WorkerProcess(own_broker, topics, tmp_path, program=(str(FAULTS), "impatient")) as worker:
         await worker.ready()
         await asyncio.to_thread(own_broker.stop)
         await asyncio.to_thread(worker.until_said, "screener_paused 1.0")
