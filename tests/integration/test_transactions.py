@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import string
 from pathlib import Path
 from typing import Final
 
@@ -85,10 +86,12 @@ async def test_a_decision_too_large_for_its_topic_becomes_one_dead_letter(
     broker: Broker, topics: Topics, tmp_path: Path
 ) -> None:
     chance = random.Random(3)
-    long = {name: f"{chance.getrandbits(1900):x}" for name in ("author_id", "content_id", "content_owner_id")}
+    # Compressed, it has to be too large still.
+    names = ("author_id", "content_id", "content_owner_id")
+    long = {name: "".join(chance.choices(string.ascii_letters + string.digits, k=475)) for name in names}
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
     await admin.start()
-    limit = ConfigResource(ConfigResourceType.TOPIC, topics.decisions, {"max.message.bytes": "2000"})
+    limit = ConfigResource(ConfigResourceType.TOPIC, topics.decisions, {"max.message.bytes": "1200"})
     await admin.alter_configs([limit])
     await admin.close()
     async with Audit(broker, topics) as audit, WorkerProcess(broker, topics, tmp_path, **SLOWLY) as worker:
