@@ -2,20 +2,16 @@
 
 import asyncio
 import random
-import string
 from pathlib import Path
 from typing import Final
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from tests import workers
 from tests.audit import Audit
 from tests.comments import comments
-from tests.fakes import comment_value
 from tests.topics import Topics, fresh_topics
 from tests.workers import WorkerProcess
 from worker.demo.broker import Broker
@@ -79,30 +75,6 @@ async def test_the_broker_dies_in_mid_transaction_and_comes_back(own_broker: Bro
         await audit.until_committed()
         assert await worker.terminate() == 0, worker.said()[-2000:]
         audit.check()
-        assert audit.repeats == 0
-
-
-async def test_a_decision_too_large_for_its_topic_becomes_one_dead_letter(
-    broker: Broker, topics: Topics, tmp_path: Path
-) -> None:
-    chance = random.Random(3)
-    # Compressed, it has to be too large still.
-    names = ("author_id", "content_id", "content_owner_id")
-    long = {name: "".join(chance.choices(string.ascii_letters + string.digits, k=475)) for name in names}
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    await admin.start()
-    limit = ConfigResource(ConfigResourceType.TOPIC, topics.decisions, {"max.message.bytes": "1200"})
-    await admin.alter_configs([limit])
-    await admin.close()
-    async with Audit(broker, topics) as audit, WorkerProcess(broker, topics, tmp_path, **SLOWLY) as worker:
-        for number, fields in enumerate(({}, long, {})):
-            await audit.produce([(b"key", comment_value(comment_id=f"c{number}", **fields))])
-            await audit.until_complete()
-        await audit.until_committed()
-        assert await worker.terminate() == 0
-        audit.check()
-        assert [decision["comment_id"] for decision in audit.decisions] == ["c0", "c2"]
-        assert [dict(letter.headers)["screener-reason"] for letter in audit.dead_letters] == [b"decision_refused"]
         assert audit.repeats == 0
 
 
