@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
-from worker.obfuscation import TRICKS, Edit, Trick, may_be
+from worker.obfuscation import THRICE, TRICKS, Edit, Trick, may_be
 
 # Zero-width and directional marks, soft hyphens, byte-order marks, word joiners: invisible, and used to cut words in two.
 # Variation selectors have a meaning after an emoji only.
@@ -40,7 +40,6 @@ _ONE: Final = r"(?:[A-Za-z]{2,}+')?[A-Za-z]"
 _WORD: Final = r"(?:[A-Za-z]{2,}+')?[A-Za-z]{2,}+"
 _BREAK: Final = r"[,.?!;:]? "
 _PLAIN: Final = re.compile(rf"(?:(?:{_ONE}{_BREAK})?+{_WORD}{_BREAK})*+(?:{_ONE}{_BREAK})?+{_WORD}[.?!]?")
-_TRIPLE: Final = re.compile(r"([A-Za-z])\1\1")
 # What `_SPACE`, `_STRETCHED` or the undoing of stretched words would change in a text in ASCII.
 _UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f]| (?: |\Z)|\A |([A-Za-z])\1\1|([^A-Za-z])\2{3}", re.DOTALL)
 
@@ -73,7 +72,7 @@ class Normalised:
 
 def normalise(text: str) -> str:
     """Fold what looks the same, drop what cannot be seen, undo disguises, single the spaces, shorten runs to three."""
-    if _PLAIN.fullmatch(text) and not _TRIPLE.search(text):
+    if _PLAIN.fullmatch(text) and not THRICE.search(text):
         return text
     if text.isascii() and not _UNTIDY.search(text) and not may_be(text):
         return text

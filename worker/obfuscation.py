@@ -294,18 +294,18 @@ def _is_name(token: str) -> bool:
 
 # ---- stretched letters, and words without spaces
 
-_THRICE: Final = re.compile(r"([A-Za-z])\1\1")
+THRICE: Final = re.compile(r"([A-Za-z])\1\1")
 _ASCII_WORD: Final = re.compile(r"(?<![^\W_])[A-Za-z]+(?![^\W_])")
 
 
 def stretched(text: str) -> list[Edit]:
     """fuuuck → fuck. Other words keep three: nooo is not no."""
-    if not _THRICE.search(text):
+    if not THRICE.search(text):
         return []
     edits: list[Edit] = []
     for match in _ASCII_WORD.finditer(text):
         token = match[0].lower()
-        if not _THRICE.search(token):
+        if not THRICE.search(token):
             continue
         word = unstretch(token)
         if word is None:
