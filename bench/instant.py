@@ -21,6 +21,7 @@ class InstantClassifier:
 
     model: Final = Model("instant", "1", "0" * 64)
     labels: Final = LABELS
+    runs_at_once: Final = 1
 
     def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
         return [_PIECE] * len(texts)

@@ -1,6 +1,6 @@
 """The engine offline, a contestant: `python -m bench.offline plain|remembering|unsorted [THREADS]`.
 
-- plain: the worker's whole line on windows as the worker cuts them, two at a time as there, without the verdict cache.
+- plain: the worker's whole line on windows as the worker cuts them, three at a time as there, without the verdict cache.
 - remembering: the same with it, empty at the start of each round.
 - unsorted: the shipped model on ONNX Runtime as one would call it first, 64 texts a run in the order of their arrival.
 """
@@ -23,8 +23,8 @@ from worker.policy_file import load_policy  # noqa: E402
 from worker.screening import Record, Screener  # noqa: E402
 from worker.settings import Settings  # noqa: E402
 
-_DEPTH: Final = 2
-"""Windows under way at once, as in the worker: one in the model, the next one being tokenised."""
+_DEPTH: Final = 3
+"""Windows under way at once, as in the worker: while one waits for the model, the next is tokenised."""
 _BATCH: Final = 64
 
 _Item = TypeVar("_Item")

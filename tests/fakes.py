@@ -81,6 +81,7 @@ class FakeClassifier:
         transient: so many calls of `score` fail with TransientError before one succeeds.
         fits: so many pieces fit into memory in one run; MemoryError with more.
         labels: what it knows.
+        runs_at_once: as a classifier says it of itself.
     """
 
     def __init__(
@@ -92,8 +93,10 @@ class FakeClassifier:
         fits: int = 10**9,
         labels: Sequence[str] = LABELS,
         model: Model | None = None,
+        runs_at_once: int = 1,
     ) -> None:
         self.model = model or Model("fake", "1", "f" * 64)
+        self.runs_at_once = runs_at_once
         self.labels: Sequence[str] = labels
         self.broken = False
         """Nothing succeeds any more, not even the probe."""

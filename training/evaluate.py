@@ -24,7 +24,7 @@ from training.authored import shared_slots
 from training.labels import SPAN_LABELS, Row
 from training.spans import best_threshold, character_f1
 from training.split import halves
-from worker.batching import cut
+from worker.batching import MAX_BATCH_TOKENS, cut
 from worker.classifier import HARM_LABELS, LABELS, Found, combine
 from worker.evaluation import HARM_ANY, collect, curves
 from worker.evaluation import measure as measure_question
@@ -62,7 +62,6 @@ _GRID: Final = np.round(np.arange(THRESHOLD_LIMITS[0], THRESHOLD_LIMITS[1] + 0.0
 _NO_AT_MOST: Final = 0.35
 _YES_FROM: Final = 0.65
 _TERM_FEWEST: Final = 30
-_MAX_BATCH_TOKENS: Final = 2048
 
 Array = np.ndarray[Any, Any]
 
@@ -92,7 +91,7 @@ class Model:
         """In the order given; batches of one width, as in the worker."""
         pieces = [(i, piece) for i, of_text in enumerate(self.classifier.encode(texts)) for piece in of_text]
         by_text: list[list[Found]] = [[] for _ in texts]
-        for batch in cut([self.classifier.width(piece) for _, piece in pieces], _MAX_BATCH_TOKENS):
+        for batch in cut([self.classifier.width(piece) for _, piece in pieces], MAX_BATCH_TOKENS):
             for at, found in zip(batch, self.classifier.score([pieces[at][1] for at in batch]), strict=True):
                 by_text[pieces[at][0]].append(found)
         return [combine(found) for found in by_text]

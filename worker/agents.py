@@ -32,8 +32,9 @@ from worker.watermark import Watermark
 
 log = structlog.get_logger()
 
-_SCREENING_DEPTH: Final = 2
-"""One window in the model, the next one being tokenised. A third would only grow old."""
+_SCREENING_DEPTH: Final = 3
+"""Windows under way at once: while one waits for the model, the next is decoded and tokenised, and one long comment holds up
+neither. A fourth would only make them smaller."""
 _RUNNERS: Final = _SCREENING_DEPTH + 1
 """And one more, whose window is being published."""
 _ATTEMPTS: Final = 8
@@ -41,6 +42,9 @@ _LONGEST_PAUSE_S: Final = 5.0
 _WINDOW_BYTES: Final = 64 * 1024
 """Of values in one window at most, but for its first. A window of the longest comments would keep the model busy for minutes:
 longer than a shutdown may take, and long enough for the watchdog to think it dead."""
+_LONG_BYTES: Final = 2048
+"""A value from here on is a window of its own: it takes several runs of the model, and whoever shared its window would wait for
+all of them."""
 
 
 class KafkaRecord(Protocol):
@@ -358,16 +362,18 @@ class Pipeline(abc.ABC):
         window: list[Delivery] = []
         room = _WINDOW_BYTES
         while self._queue and len(window) < self._max_window:
-            room -= _size(self._queue[0])
-            if room < 0 and window:
+            size = _size(self._queue[0])
+            room -= size
+            is_long = size >= _LONG_BYTES
+            if window and (is_long or room < 0):
                 break
             window.append(self._queue.popleft())
+            if is_long:
+                break
         return window
 
     def _may_take(self) -> bool:
-        if len(self._queue) >= self._max_window:
-            return self._screening < _SCREENING_DEPTH
-        return bool(self._queue) and self._screening == 0
+        return bool(self._queue) and self._screening < _SCREENING_DEPTH
 
     async def _screen(self, window: Sequence[Delivery]) -> list[Outcome | None]:
         """One outcome a delivery, in order; None for a tombstone."""

@@ -175,6 +175,7 @@ def create_screener(
     )
     screener.probe()
     metrics.describe(classifier.model, policy.version)
+    metrics.runs_at_once.set(classifier.runs_at_once)
     return screener
 
 

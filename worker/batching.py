@@ -3,12 +3,16 @@
 Pure. A batch holds pieces of one padded width, so that what a piece is computed with depends on the piece alone: the same
 text gets the same scores in whatever company it arrives, to the last bit. It also leaves next to no padding.
 
-Age needs no rule of its own: windows are first in, first out, and a window is never larger than a fraction of a second's
-work, so the oldest comment always goes next.
+Who goes first is no question here: see `worker.runs`.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Final
+
+MAX_BATCH_TOKENS: Final = 256
+"""Padded tokens in one run of the model, unless somebody says otherwise. Larger runs of one thread cost a token as much, or more
+when they no longer fit into a cache, and last longer: whoever comes meanwhile waits."""
 
 
 def cut(widths: Sequence[int], max_tokens: int) -> list[list[int]]:

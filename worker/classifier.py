@@ -63,7 +63,7 @@ class Found(NamedTuple):
 
 
 class Classifier(Protocol):
-    """Scores texts. Thread-safe: `encode` and `score` may run in different threads at the same time.
+    """Scores texts. Thread-safe: `encode` and `score` may run in several threads at the same time.
 
     What is found in a text depends on the text alone: not on its neighbours in a batch, and not on how often it is asked.
     """
@@ -75,6 +75,10 @@ class Classifier(Protocol):
     @property
     def labels(self) -> Sequence[str]:
         """The labels it scores, a subset of `LABELS`."""
+
+    @property
+    def runs_at_once(self) -> int:
+        """How many calls of `score` at the same time get the most out of this machine."""
 
     def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
         """Turn each text into one or more pieces that fit the model; a long text becomes several."""

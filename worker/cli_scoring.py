@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from worker.batching import MAX_BATCH_TOKENS
 from worker.classifier import LABELS, Classifier
 from worker.errors import FatalError, StartupError
 from worker.files import MIB, read_bytes
@@ -18,7 +19,6 @@ from worker.records import PolicyVersion
 from worker.screening import Detect, Rejection, Screener
 
 _CACHE_ENTRIES = 100_000
-_MAX_BATCH_TOKENS = 2048
 # For those who only want scores: nothing is decided, so nothing has to be read for it.
 _NO_POLICY: Final = Policy(PolicyVersion("none", "0", "0" * 64), {}, {})
 _THRESHOLDS: Final = "thresholds.json"
@@ -56,7 +56,7 @@ def open_screener(
         _NO_POLICY if policy is None else load_policy(policy, operating_points_of(model or "default")),
         detect=_tell_nothing if policy is None else open_detector(),
         observer=Metrics(),
-        max_batch_tokens=_MAX_BATCH_TOKENS,
+        max_batch_tokens=MAX_BATCH_TOKENS,
         cache_entries=cache_entries,
     )
 

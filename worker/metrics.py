@@ -90,6 +90,9 @@ class Metrics:
             "SCREENER_MAX_BATCH_TOKENS: padded tokens in one run of the model at most.",
             registry=r,
         )
+        self.runs_at_once = Gauge(
+            "screener_runs_at_once", "Runs of the model that may be under way at once.", registry=r
+        )
         self.tokens = Counter("screener_tokens_total", "Tokens of text that went through the model.", registry=r)
         self.padding = Counter(
             "screener_padding_tokens_total", "Tokens of padding that went through the model.", registry=r

@@ -79,7 +79,8 @@ class OnnxClassifier:
         folder: `model.onnx` (inputs `input_ids`, `attention_mask`, perhaps `token_type_ids`; first output logits
             `[batch, labels]`; `token_logits` `[batch, width, span labels]` where `config.json` has `spans`), a fast
             tokenizer, `config.json` with `id2label`.
-        threads: in one run of the model; 0 means one per CPU that this process may use.
+        threads: runs of the model at once, of one thread each; 0 means one per CPU that this process may use. On a GPU there is
+            one run at a time.
         label_map: the model's label names to ours; None reads `labels.json` in the folder, where there is one.
 
     Raises:
@@ -107,7 +108,9 @@ class OnnxClassifier:
         self._pad = self._tokenizer.pad_token_id or 0
         self._max_tokens = min(MAX_PIECE_TOKENS, int(config.get("max_position_embeddings", MAX_PIECE_TOKENS)))
 
-        self._session = _open(folder, threads or len(os.sched_getaffinity(0)))
+        self._session = _open(folder)
+        on_gpu = _GPU in self._session.get_providers()
+        self.runs_at_once = 1 if on_gpu else threads or len(os.sched_getaffinity(0))
         self._inputs = {node.name for node in self._session.get_inputs()}
         self._outputs = [self._session.get_outputs()[0].name]
         self.pointer = _pointer(config, folder)
@@ -197,13 +200,12 @@ class OnnxClassifier:
         return point(self.pointer, piece.places(), marks, found) if found.any() else ()
 
 
-def _open(folder: Path, threads: int) -> onnxruntime.InferenceSession:
+def _open(folder: Path) -> onnxruntime.InferenceSession:
     """The model, on the best that there is: which ONNX Runtime is installed decides between GPU and CPU."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # A run stays in the thread that asks for it; several are under way at once (`worker.runs`).
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    # Idle threads that spin would take the cores from the tokeniser and the event loop.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [_CPU]
     if _GPU in onnxruntime.get_available_providers():
         providers = [_GPU, _CPU]

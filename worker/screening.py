@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -27,6 +27,7 @@ from worker.normalise import VERSION as NORMALISER
 from worker.normalise import normalise, normalise_mapped
 from worker.policy import Policy, Verdict
 from worker.records import Comment, Decision, Mode, Model, PolicyVersion, Source, Span
+from worker.runs import Runs
 from worker.scores import ScoreCache, TextCache, Value
 
 PROBE = "Thank you for the lovely video, see you next week."
@@ -68,6 +69,14 @@ class _Reading(Struct, frozen=True):
     """The model is not asked."""
 
 
+class _Batch(NamedTuple):
+    """Pieces of one width, and their places in their window."""
+
+    at: Sequence[int]
+    pieces: Sequence[Piece]
+    width: int
+
+
 class Observer(Protocol):
     """What screening tells about itself; `worker.metrics.Metrics` is one."""
 
@@ -91,7 +100,7 @@ class Observer(Protocol):
 
 
 class Screener:
-    """Screens windows of records. Thread-safe; while one window is inferred, another may be decoded and tokenised."""
+    """Screens windows of records. Thread-safe: windows share the model's runs, and one is decoded while another is inferred."""
 
     def __init__(
         self,
@@ -115,8 +124,8 @@ class Screener:
         self._languages = TextCache[Detection](cache_entries, classifier.model.sha256)
         self._mode = mode
         self._now = now
-        # One run of the model at a time: two would only share the same cores.
-        self._inferring = Lock()
+        self._runs = Runs(self._infer, classifier.runs_at_once)
+        self._counting = Lock()
         self.answers = 0
         """How often the model came back, with scores or with a refusal. It moves while a window takes its time."""
 
@@ -229,7 +238,7 @@ class Screener:
         except (TransientError, FatalError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  whatever a tokeniser or a runtime throws at one text
-            self.answers += 1
+            self._answered()
             self._observer.bisected()
         # Outside of the handler, which would keep what the failed run held.
         if len(texts) == 1:
@@ -245,7 +254,7 @@ class Screener:
         except (TransientError, FatalError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  as in _classify
-            self.answers += 1
+            self._answered()
             return _unclassifiable("the model cannot score this text", error)
 
     def probe(self) -> None:
@@ -270,33 +279,44 @@ class Screener:
         self._observer.stage("tokenise", time.perf_counter() - started)
 
         widths = [self._classifier.width(piece) for _, piece in pieces]
+        batches = [
+            _Batch(at, [pieces[index][1] for index in at], widths[at[0]]) for at in cut(widths, self._max_batch_tokens)
+        ]
         found: dict[int, Found] = {}
-        with self._inferring:
-            for batch in cut(widths, self._max_batch_tokens):
-                found |= zip(batch, self._infer([pieces[at][1] for at in batch], widths[batch[0]]), strict=True)
+        for batch, (of_batch, seconds) in self._runs.results(batches, sum(widths)):
+            found |= zip(batch.at, of_batch, strict=True)
+            self._observer.stage("infer", seconds)
 
         by_text: list[list[Found]] = [[] for _ in texts]
         for at, (index, _) in enumerate(pieces):
             by_text[index].append(found[at])
         return [combine(of_text) for of_text in by_text]
 
-    def _infer(self, batch: Sequence[Piece], width: int) -> list[Found]:
+    def _infer(self, batch: _Batch) -> tuple[list[Found], float]:
+        """What is found in its pieces, in order, and how many seconds that took. In a thread of its own."""
         started = time.perf_counter()
+        found = self._score(batch.pieces, batch.width)
+        return found, time.perf_counter() - started
+
+    def _score(self, pieces: Sequence[Piece], width: int) -> list[Found]:
         try:
-            found = self._classifier.score(batch)
+            found = self._classifier.score(pieces)
         except (TransientError, MemoryError):
             self._observer.out_of_memory()
-            if len(batch) == 1:
+            if len(pieces) == 1:
                 raise
         else:
-            self.answers += 1
-            self._observer.stage("infer", time.perf_counter() - started)
-            tokens = sum(len(piece.tokens) for piece in batch)
-            self._observer.batch(len(batch), tokens, width * len(batch) - tokens)
+            self._answered()
+            tokens = sum(len(piece.tokens) for piece in pieces)
+            self._observer.batch(len(pieces), tokens, width * len(pieces) - tokens)
             return found
         # A smaller batch asks for less memory, and scores are the same in any company. Outside of the handler, as above.
-        middle = len(batch) // 2
-        return self._infer(batch[:middle], width) + self._infer(batch[middle:], width)
+        middle = len(pieces) // 2
+        return self._score(pieces[:middle], width) + self._score(pieces[middle:], width)
+
+    def _answered(self) -> None:
+        with self._counting:
+            self.answers += 1
 
     def _decide(
         self,

@@ -97,7 +97,7 @@ def _at_a_glance() -> Row:
     model_busy = stat(
         "Model busy",
         Query(f"max({model_time()})"),
-        shows="Share of the time in which the busiest worker's model runs.",
+        shows="How much of what the busiest worker's model can run at once does run.",
         bad="over 90 %: there is no room for more.",
         unit="percentunit",
         no_value=_NOBODY,

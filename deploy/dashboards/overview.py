@@ -239,7 +239,7 @@ def _tiles() -> list[dashboard.Panel]:
         _tile(
             "Model busy",
             f"max({model_time()})",
-            shows="The share of the time in which the busiest worker's model runs. The one figure to scale by.",
+            shows="How much of what the busiest worker's model can run at once does run. The one figure to scale by.",
             bad="over 90 %: there is no room for more. Low while comments wait: something else holds them up.",
             unit="percentunit",
             steps=((None, _NEUTRAL), (0.9, "yellow")),

@@ -313,7 +313,7 @@ def _inside() -> Row:
     model_busy = chart(
         "Model busy, by worker",
         [Query(model_time(), "{{instance}}")],
-        shows="Share of the time in which the model runs.",
+        shows="How much of what the model can run at once does run.",
         bad="near 100 %: more comments need more workers. Low while comments wait: something else holds them up.",
         unit="percentunit",
         no_value=_NOBODY,

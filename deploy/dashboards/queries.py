@@ -85,8 +85,11 @@ def slope(metric: str, *, by: str) -> str:
 
 
 def model_time() -> str:
-    """The share of the time in which each worker's model runs."""
-    return rate("screener_stage_seconds_sum", where("stage", "infer"), by="instance")
+    """How much of what each worker's model can run at once does run."""
+    return share(
+        rate("screener_stage_seconds_sum", where("stage", "infer"), by="instance"),
+        f"max by (instance) ({of('screener_runs_at_once')})",
+    )
 
 
 def offsets_finished() -> str:

@@ -74,6 +74,7 @@ class StubScores:
     """The shipped tokenizer with scores that cost nothing: they follow from the tokens, as do the places that it points at."""
 
     labels: Sequence[str] = LABELS
+    runs_at_once = 1
     _POINTER: Final = Pointer(("toxicity", "insult"), 0.5)
 
     def __init__(self, tokenizer: OnnxClassifier) -> None:

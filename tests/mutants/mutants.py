@@ -258,6 +258,32 @@ MUTANTS: Final = (
         _AGENTS,
     ),
     Mutant(
+        "a long comment shares its window",
+        "whoever came with ten pages waits until all of them are scored",
+        Edit("worker/agents.py", "if window and (is_long or room < 0):", "if window and room < 0:"),
+        _AGENTS,
+    ),
+    Mutant(
+        "runs in the order in which they are asked for",
+        "a word stands behind ten pages that came before it",
+        Edit("worker/runs.py", "time.monotonic() + tokens * PATIENCE_S", "time.monotonic()"),
+        ("tests/unit/test_runs.py",),
+    ),
+    Mutant(
+        "runs for whoever wants least, always",
+        "where short comments never end, a long one is never decided",
+        Edit("worker/runs.py", "time.monotonic() + tokens * PATIENCE_S", "float(tokens)"),
+        ("tests/unit/test_runs.py",),
+    ),
+    Mutant(
+        "runs that go on when one has failed",
+        "the halves of a failing batch wait behind what nobody asks for any more",
+        Edit(
+            "worker/runs.py", "for future in wanted if not future.cancel()", "for future in wanted if future.running()"
+        ),
+        ("tests/unit/test_runs.py",),
+    ),
+    Mutant(
         "no bound on bytes in flight",
         "large comments fill the memory, and the machine kills the worker, again and again",
         Edit("worker/agents.py", " and self._in_flight_bytes < self._max_in_flight_bytes\n", "\n"),

@@ -446,18 +446,18 @@ async def test_a_pause_lets_go_of_what_was_not_begun_and_finishes_what_was() -> 
     async with bench.running():
         await bench.admit(*values("a", "b"))
         await bench.until_called(score=1)
-        await bench.admit(*values("c", "d", "e", "f"), start=2)
-        await bench.admit(*values("g"), partition=1)
-        # One window in the model and one on its way there; a third is not taken.
-        await bench.until_called(encode=2)
+        await bench.admit(*values("c", "d", "e", "f", "g", "h"), start=2)
+        await bench.admit(*values("i"), partition=1)
+        # One window in the model and two on their way there; a fourth is not taken.
+        await bench.until_called(encode=3)
         bench.pipeline.pause()
-        await bench.admit(*values("h"), start=6)
-        assert bench.consumer.released == [(1, 0), (0, 5), (0, 4), (0, 6)]
+        await bench.admit(*values("j"), start=8)
+        assert bench.consumer.released == [(1, 0), (0, 7), (0, 6), (0, 8)]
         bench.classifier.open.set()
-        await bench.until_settled(8)
+        await bench.until_settled(10)
 
-    assert bench.consumer.acked == {0: [0, 1, 2, 3]}
-    assert sorted(map(source, publisher.published)) == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    assert bench.consumer.acked == {0: [0, 1, 2, 3, 4, 5]}
+    assert sorted(map(source, publisher.published)) == [(0, offset) for offset in range(6)]
     assert bench.pipeline.in_flight == 0
 
 
@@ -591,22 +591,34 @@ async def test_but_no_longer_than_the_batch_wait() -> None:
     assert bench.consumer.acked == {0: [0, 1]}
 
 
-async def test_what_comes_while_the_model_is_busy_goes_together_when_it_is_free() -> None:
+async def test_what_comes_while_no_more_windows_may_be_under_way_goes_together_later() -> None:
     publisher = RecordingPublisher()
     bench = Bench(publisher, max_window=100)
     bench.classifier.open.clear()
     async with bench.running():
-        await bench.admit(*values("first"))
-        await bench.until_called(score=1)
-        for offset, value in enumerate(values("a", "b", "c"), 1):
+        for offset in range(3):
+            await bench.admit(*values(f"number {offset}"), start=offset)
+            await bench.until_called(encode=offset + 1)
+        for offset, value in enumerate(values("a", "b", "c"), 3):
             await bench.admit(value, start=offset)
             # Whoever would take it at once gets the chance.
             for _ in range(5):
                 await asyncio.sleep(0)
         bench.classifier.open.set()
-        await bench.until_settled(4)
+        await bench.until_settled(6)
 
-    assert [len(call) for call in publisher.attempts] == [1, 3]
+    assert sorted(len(call) for call in publisher.attempts) == [1, 1, 1, 3]
+
+
+async def test_a_long_comment_is_a_window_of_its_own() -> None:
+    publisher = RecordingPublisher()
+    bench = Bench(publisher, max_window=100)
+    await bench.admit(*values("a", "b", "word " * 500, "c", "word " * 501, "word " * 502, "d"))
+    async with bench.running():
+        await bench.until_settled(7)
+
+    assert sorted(len(call) for call in publisher.attempts) == [1, 1, 1, 1, 1, 2]
+    assert bench.consumer.acked == {0: list(range(7))}
 
 
 async def test_a_pause_while_waiting_for_a_fuller_window_leaves_nothing_to_take() -> None:
@@ -660,22 +672,22 @@ async def test_of_a_fetch_only_as_much_is_taken_in_as_there_is_room_for() -> Non
 
 
 async def test_a_pause_drops_what_of_a_fetch_was_not_begun_and_what_was_not_taken_in() -> None:
-    bench = Bench(max_window=2, max_in_flight=5)
+    bench = Bench(max_window=2, max_in_flight=7)
     bench.classifier.open.clear()
     async with bench.running():
-        admitting = asyncio.create_task(bench.pipeline.admit(bench.consumer.fetch(0, 0, *values(*"abcdefgh"))))
-        # One window in the model, one on its way there, one record in the queue, three outside.
-        await bench.until_called(encode=2)
+        admitting = asyncio.create_task(bench.pipeline.admit(bench.consumer.fetch(0, 0, *values(*"abcdefghij"))))
+        # One window in the model, two on their way there, one record in the queue, three outside.
+        await bench.until_called(encode=3)
         bench.pipeline.pause()
         async with asyncio.timeout(10):
             await admitting
         # Faust has to wait for those that were begun, and with them for the fetch.
         assert bench.consumer.released == []
         bench.classifier.open.set()
-        await bench.until_settled(8)
+        await bench.until_settled(10)
 
-    assert bench.consumer.acked == {0: [0, 1, 2, 3]}
-    assert bench.consumer.released == [(0, 4), (0, 5), (0, 6), (0, 7)]
+    assert bench.consumer.acked == {0: [0, 1, 2, 3, 4, 5]}
+    assert bench.consumer.released == [(0, 6), (0, 7), (0, 8), (0, 9)]
     assert bench.pipeline.in_flight == 0
 
 

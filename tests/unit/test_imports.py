@@ -67,6 +67,7 @@ ORDER = (
         "normalise",
         "operating_points",
         "partitioning",
+        "runs",
         "schemas",
         "watchdog",
         "watermark",

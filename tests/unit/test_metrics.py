@@ -31,6 +31,7 @@ _UNITLESS = {"screener_in_flight", "screener_assigned_partitions", "screener_bat
     "screener_lag_messages",
     "screener_paused",
     "screener_batch_tokens_limit",
+    "screener_runs_at_once",
     "screener_in_flight_limit",
     "screener_queue_length",
     "screener_ready",

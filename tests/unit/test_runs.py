@@ -1,0 +1,142 @@
+"""Runs of the model: how many at once, who goes first, and what is left when one fails."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from worker import runs
+from worker.runs import Runs
+
+PATIENCE_S = 10.0
+
+
+class Model:
+    """Runs batches when it is let, and remembers in which order they came."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.most = 0
+        self.open = threading.Event()
+        self._under_way = 0
+        self._changed = threading.Condition()
+
+    def run(self, batch: str) -> str:
+        with self._changed:
+            self.begun.append(batch)
+            self._under_way += 1
+            self.most = max(self.most, self._under_way)
+            self._changed.notify_all()
+        assert batch == "poison" or self.open.wait(PATIENCE_S)
+        with self._changed:
+            self._under_way -= 1
+        if batch == "poison":
+            raise ValueError(batch)
+        return batch.upper()
+
+    def until_begun(self, number: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.begun) >= number, PATIENCE_S)
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def callers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+def until_waiting(waiting: "Runs[str, str]", number: int) -> None:
+    """Until so many batches wait to be run."""
+    until = threading.Event()
+    for _ in range(1000):
+        if len(waiting._waiting) == number:
+            return
+        until.wait(PATIENCE_S / 1000)
+    raise AssertionError(f"{len(waiting._waiting)} wait, not {number}")
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_each_batch_comes_back_with_its_result_and_so_many_are_run_at_once(model: Model, at_once: int) -> None:
+    model.open.set()
+    batches = [f"batch {number}" for number in range(20)]
+
+    found = dict(Runs(model.run, at_once).results(batches, 20))
+
+    assert found == {batch: batch.upper() for batch in batches}
+    assert model.most <= at_once
+
+
+def test_as_many_are_run_at_once_as_may_be(model: Model, callers: ThreadPoolExecutor) -> None:
+    results = callers.submit(lambda: list(Runs(model.run, 3).results(["a", "b", "c", "d"], 4)))
+    model.until_begun(3)
+    model.open.set()
+
+    assert len(results.result(PATIENCE_S)) == 4
+    assert model.most == 3
+
+
+def test_who_wants_little_passes_who_wants_much(
+    model: Model, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "PATIENCE_S", 1.0)
+    shared: Runs[str, str] = Runs(model.run, 1)
+    much = callers.submit(lambda: list(shared.results(["much 1", "much 2", "much 3"], 3000)))
+    model.until_begun(1)
+    little = callers.submit(lambda: list(shared.results(["little"], 10)))
+    until_waiting(shared, 3)
+    model.open.set()
+
+    assert (len(much.result(PATIENCE_S)), len(little.result(PATIENCE_S))) == (3, 1)
+    assert model.begun == ["much 1", "little", "much 2", "much 3"]
+
+
+def test_but_not_for_ever(model: Model, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "PATIENCE_S", 1e-9)
+    shared: Runs[str, str] = Runs(model.run, 1)
+    much = callers.submit(lambda: list(shared.results(["much 1", "much 2", "much 3"], 3000)))
+    model.until_begun(1)
+    # Three microseconds later, the patience of who wants much is over.
+    little = callers.submit(lambda: list(shared.results(["little"], 10)))
+    until_waiting(shared, 3)
+    model.open.set()
+
+    assert (len(much.result(PATIENCE_S)), len(little.result(PATIENCE_S))) == (3, 1)
+    assert model.begun == ["much 1", "much 2", "much 3", "little"]
+
+
+def test_when_one_fails_none_of_the_others_is_left_under_way(model: Model, callers: ThreadPoolExecutor) -> None:
+    shared: Runs[str, str] = Runs(model.run, 2)
+    batches = ["poison", *(f"batch {number}" for number in range(50))]
+
+    failing = callers.submit(lambda: list(shared.results(batches, 51)))
+    # Its neighbours are held up; it is not.
+    model.until_begun(2)
+    with pytest.raises(TimeoutError):
+        failing.result(0.01)
+    model.open.set()
+
+    with pytest.raises(ValueError, match="poison"):
+        failing.result(PATIENCE_S)
+    begun = len(model.begun)
+    assert begun <= 3
+    assert dict(shared.results(["b"], 1)) == {"b": "B"}
+    assert model.begun[begun:] == ["b"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
+def test_its_threads_are_nicer_than_the_others() -> None:
+    def niceness(_: str) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    mine = niceness("")
+    ((_, theirs),) = Runs(niceness, 1).results(["a"], 1)
+
+    assert (mine, theirs) == (os.getpriority(os.PRIO_PROCESS, 0), min(19, mine + 5))
