@@ -6,6 +6,7 @@ through conductor, channel and stream costs more than all that we do with a reco
 again, and passes over a single unfinished record elsewhere.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from faust.types.tuples import ConsumerMessage
 from mode.utils.futures import notify
 
 _ISOLATION: Final = "read_committed"
+_LOOK_AGAIN_S: Final = 0.05
 
 Records = Sequence[ConsumerRecord[bytes, bytes]]
 
@@ -60,6 +62,28 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """Where whole fetches come from, and positions go to."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._has_room = asyncio.Event()
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        super().on_buffer_drop(tp)
+        self._has_room.set()
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109  Faust's signature
+        """What was fetched of the partitions that have room in their buffer.
+
+        Where none has, Faust sleeps for a second, and where some have, it waits as long for these alone. A fast worker has made
+        room long before, and is idle.
+        """
+        self._has_room.clear()
+        if self.flow_active and not self._get_active_partitions():
+            await self.wait(self._has_room, timeout=timeout)
+            return {}, self._get_active_partitions()
+        if self._buffered_partitions:
+            timeout = min(timeout, _LOOK_AGAIN_S)
+        return await super()._wait_next_records(timeout)  # type: ignore[no-any-return]
 
     def advance(self, tp: TP, position: int) -> None:
         """All records of this partition before this offset are finished: it is committed with the next commit."""

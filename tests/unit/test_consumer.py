@@ -16,6 +16,7 @@ from worker.consumer import Consumer, Fetch
 from worker.settings import Settings
 
 PLACE = TP("comments", 0)
+FOREVER_S = 1000.0
 
 
 @pytest.fixture
@@ -146,3 +147,35 @@ async def test_it_reads_what_is_committed_and_shares_partitions_out_one_by_one(c
     assert client._isolation_level == "read_committed"
     assert thread._assignor is RoundRobinPartitionAssignor
     await client.stop()
+
+
+async def test_when_a_full_buffer_has_room_again_it_reads_on_at_once(consumer: Any) -> None:
+    consumer._set_active_tps({PLACE})
+    consumer.resume_flow()
+    consumer.on_buffer_full(PLACE)
+    waiting = asyncio.create_task(consumer._wait_next_records(FOREVER_S))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    consumer.on_buffer_drop(PLACE)
+
+    async with asyncio.timeout(10):
+        assert await waiting == ({}, {PLACE})
+
+
+async def test_while_a_partition_waits_for_room_it_does_not_wait_long_for_the_others(consumer: Any) -> None:
+    other = TP("comments", 1)
+    asked: list[float] = []
+
+    async def getmany(**asked_for: Any) -> Any:
+        asked.append(asked_for["timeout"])
+        return {}
+
+    consumer._getmany = getmany
+    consumer._set_active_tps({PLACE, other})
+    consumer.resume_flow()
+    await consumer._wait_next_records(1.0)
+    consumer.on_buffer_full(PLACE)
+    assert await consumer._wait_next_records(1.0) == ({}, {other})
+
+    assert asked == [1.0, 0.05]
