@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from bench.contest import NotInstalledError
 from worker.classifier import LABELS
-from worker.onnx import MAX_PIECE_TOKENS, SHIPPED
+from worker.model_source import SHIPPED
+from worker.tokenizer import MAX_PIECE_TOKENS
 
 MAX_TOKENS: Final = MAX_PIECE_TOKENS
 """Peers cut longer texts off here, where the worker reads on: in their favour."""

@@ -185,7 +185,8 @@ def load_classifier(settings: Settings) -> Classifier:
     Raises:
         StartupError: it does not load, in one line.
     """
-    from worker.onnx import OnnxClassifier, model_folder, read_label_map  # noqa: PLC0415
+    from worker.onnx import OnnxClassifier, model_folder  # noqa: PLC0415
+    from worker.outputs import read_label_map  # noqa: PLC0415
 
     return OnnxClassifier(
         model_folder(settings.model),

@@ -26,7 +26,8 @@ _THRESHOLDS: Final = "thresholds.json"
 
 def open_classifier(model: str | None, threads: int = 0, label_map: Path | None = None) -> Classifier:
     """The shipped model, or the one named. Imports ONNX Runtime and transformers, which takes seconds."""
-    from worker.onnx import OnnxClassifier, model_folder, read_label_map  # noqa: PLC0415
+    from worker.onnx import OnnxClassifier, model_folder  # noqa: PLC0415
+    from worker.outputs import read_label_map  # noqa: PLC0415
 
     names = None if label_map is None else read_label_map(label_map)
     return OnnxClassifier(model_folder(model or "default"), threads=threads, label_map=names)

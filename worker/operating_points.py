@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from worker.errors import StartupError
 from worker.files import MIB, read_bytes
+from worker.model_source import folder_of
 
 FILE: Final = "operating_points.json"
-_SHIPPED: Final = Path(__file__).parent / "models"
 
 Points = Mapping[str, Mapping[float, float | None]]
 """Label → precision → the score from which it is reached; None where it never is."""
@@ -26,8 +26,7 @@ Points = Mapping[str, Mapping[float, float | None]]
 
 def operating_points_of(model: str) -> Points:
     """Those of a shipped model, or of a folder. Errors as in `read_operating_points`."""
-    shipped = _SHIPPED / model
-    return read_operating_points(shipped if shipped.is_dir() else Path(model))
+    return read_operating_points(folder_of(model))
 
 
 def read_operating_points(folder: Path) -> Points:

@@ -16,8 +16,9 @@ from rich.table import Table
 
 from tests.fuzz.texts import UNITS, repeated
 from worker.langid import open_detector
+from worker.model_source import SHIPPED
 from worker.normalise import normalise, normalise_mapped
-from worker.onnx import SHIPPED, OnnxClassifier
+from worker.onnx import OnnxClassifier
 from worker.records import MAX_TEXT_CHARACTERS
 
 _MOST_MS: Final = 1000.0

@@ -19,12 +19,14 @@ from worker.codec import decode_comment, encode
 from worker.errors import InvalidRecord
 from worker.langid import open_detector
 from worker.language import Detector, settle
+from worker.model_source import SHIPPED
 from worker.normalise import normalise
-from worker.onnx import MAX_PIECE_TOKENS, SHIPPED, OnnxClassifier, Pointer, point
+from worker.onnx import OnnxClassifier, Pointer, point
 from worker.operating_points import operating_points_of
 from worker.policy_file import load_policy
 from worker.records import AgeBand, Comment, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
+from worker.tokenizer import MAX_PIECE_TOKENS
 
 _LONGEST_WINDOW: Final = 6
 

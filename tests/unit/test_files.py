@@ -12,8 +12,10 @@ import pytest
 from worker.cli_scoring import read_thresholds
 from worker.errors import StartupError
 from worker.files import MIB, check_size, read_bytes, read_text
-from worker.onnx import SHIPPED, OnnxClassifier, read_label_map
+from worker.model_source import SHIPPED
+from worker.onnx import OnnxClassifier
 from worker.operating_points import read_operating_points
+from worker.outputs import read_label_map
 from worker.policy_file import PolicyError, load_policy
 
 ROOT = Path(__file__).parents[2]

@@ -19,9 +19,11 @@ from tests.fakes import detect
 from worker.classifier import LABELS
 from worker.errors import FatalError, StartupError
 from worker.metrics import Metrics
-from worker.onnx import MAX_PIECE_TOKENS, OnnxClassifier, Pointer, model_folder, point, read_label_map
+from worker.onnx import OnnxClassifier, Pointer, model_folder, point
+from worker.outputs import read_label_map
 from worker.policy_file import load_policy
 from worker.screening import Screener
+from worker.tokenizer import MAX_PIECE_TOKENS
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "idiot", "lovely", "hello")
 PUBLIC = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
@@ -334,7 +336,7 @@ def test_a_panic_in_the_tokenizer_is_an_error_like_any_other(tmp_path: Path) -> 
         raise panic("index out of bounds")
 
     classifier = OnnxClassifier(write_model(tmp_path / "model"))
-    classifier._tokenizer = panics
+    classifier._tokenizer._tokenize = panics
 
     with pytest.raises(RuntimeError, match=r"^the tokenizer panicked$"):
         classifier.encode(["hello"])
@@ -346,7 +348,7 @@ def test_what_is_no_panic_stays_what_it_is(tmp_path: Path, error: type[BaseExcep
         raise error
 
     classifier = OnnxClassifier(write_model(tmp_path / "model"))
-    classifier._tokenizer = fails
+    classifier._tokenizer._tokenize = fails
 
     with pytest.raises(error):
         classifier.encode(["hello"])

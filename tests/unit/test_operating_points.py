@@ -37,7 +37,7 @@ def test_a_file_in_the_place_of_the_folder_is_for_those_who_open_the_model_to_re
 
 
 def test_a_shipped_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.operating_points._SHIPPED", tmp_path)
+    monkeypatch.setattr("worker.model_source.SHIPPED", tmp_path)
     (tmp_path / "shipped").mkdir()
     write(tmp_path / "shipped", {"insult": {"0.80": 0.71}})
 

@@ -1,0 +1,81 @@
+"""Texts → pieces as a model reads them, with transformers' fast tokenizer: the same for every classifier."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from transformers import AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from worker.classifier import Piece, Places
+from worker.errors import StartupError
+from worker.files import MIB
+
+MAX_PIECE_TOKENS: Final = 256
+"""Longer texts are scored in pieces of this many tokens: nothing hides behind a long preface."""
+OVERLAP_TOKENS: Final = 32
+"""Pieces share this much, so that a sentence cut in two is whole in one of them."""
+LARGEST: Final = {"tokenizer.json": 64 * MIB, "tokenizer_config.json": MIB}
+"""The largest vocabularies are a quarter of that."""
+_WIDTH_STEP: Final = 8
+_RUST: Final = "pyo3_runtime"
+"""Where the exception for a panic says that it lives; it cannot be imported."""
+
+
+class Tokenizer:
+    """What cuts a model's texts. Thread-safe.
+
+    Args:
+        folder: `tokenizer.json`, or the vocabulary of a tokenizer that has a fast one.
+        max_tokens: that the model reads at once; above `MAX_PIECE_TOKENS` it counts for nothing.
+
+    Attributes:
+        pad: the token that pieces are filled up with.
+
+    Raises:
+        StartupError: it does not load, or is not a fast one.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        transformers_logging.set_verbosity_error()
+        try:
+            self._tokenize: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:
+            raise StartupError(f"{folder}: its tokenizer does not load: {error}") from error
+        if not self._tokenize.is_fast:
+            raise StartupError(f"{folder}: its tokenizer is a slow one; save it again as tokenizer.json")
+        self.pad: int = self._tokenize.pad_token_id or 0
+        self._max_tokens = min(MAX_PIECE_TOKENS, max_tokens)
+
+    def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
+        """Pieces of each text, as `Classifier.encode` has to give them."""
+        try:
+            encoded = self._tokenize(
+                list(texts),
+                truncation=True,
+                max_length=self._max_tokens,
+                stride=OVERLAP_TOKENS,
+                return_overflowing_tokens=True,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+        except BaseException as error:
+            # A panic in the tokenizer's Rust is no Exception, so nobody would blame the text for it.
+            if type(error).__module__ != _RUST:
+                raise
+            raise RuntimeError("the tokenizer panicked") from error
+        pieces: list[list[Piece]] = [[] for _ in texts]
+        for text, encoding in zip(encoded["overflow_to_sample_mapping"], encoded.encodings, strict=True):
+            # Places stay on the tokenizer's side until somebody asks: most comments have nothing to point at.
+            pieces[text].append(Piece(encoding.ids, partial(_places, encoding)))
+        return pieces
+
+    def width(self, piece: Piece) -> int:
+        """In steps, and never more than the model can read."""
+        # At least one step: without special tokens, a text of which nothing is left is an empty piece.
+        return min(max(1, -(-len(piece.tokens) // _WIDTH_STEP)) * _WIDTH_STEP, self._max_tokens)
+
+
+def _places(encoding: Any) -> Places:
+    return [(start, end, word) for (start, end), word in zip(encoding.offsets, encoding.word_ids, strict=True)]
