@@ -40,6 +40,11 @@ test-training: install ## Run the tests that need torch (5 GB, the first time)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[training]"
 	$(BIN)/python -m pytest tests/training $(ARGS)
 
+.PHONY: test-torch
+test-torch: install ## Run the tests of checkpoints on torch (5 GB, the first time)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[torch]"
+	$(BIN)/python -m pytest tests/torch $(ARGS)
+
 .PHONY: test-quality
 test-quality: install ## Ask the shipped model what it makes of comments written to be judged: a line per behaviour
 	$(BIN)/python -m pytest tests/quality $(ARGS)
@@ -69,6 +74,11 @@ bench: install ## Measure it beside what else one could run: a table, bench/late
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	-$(BIN)/python -m bench.infinity install
 	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-gpu
+bench-gpu: install ## Measure a checkpoint on a GPU, in float32 and half of it, with one, two and four workers; without one it says so (5 GB, the first time)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	$(BIN)/python -m bench.gpu $(ARGS)
 
 .PHONY: duplicates
 duplicates: install ## Count what a rebalance, a SIGTERM and a kill make the worker decide again

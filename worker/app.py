@@ -36,6 +36,7 @@ from worker.health import HealthServer
 from worker.lag import LagMeter
 from worker.ledger import Ledgers, transactional_id
 from worker.metrics import Metrics
+from worker.model_source import names_checkpoint
 from worker.operating_points import operating_points_of
 from worker.policy import Policy
 from worker.policy_file import PolicyError, load_policy, preset_names
@@ -180,19 +181,30 @@ def create_screener(
 
 
 def load_classifier(settings: Settings) -> Classifier:
-    """The model that the settings name. Imports ONNX Runtime and transformers, which takes seconds.
+    """The model that the settings name. Imports transformers and ONNX Runtime or torch, which takes seconds.
 
     Raises:
         StartupError: it does not load, in one line.
     """
-    from worker.onnx import OnnxClassifier, model_folder  # noqa: PLC0415
     from worker.outputs import read_label_map  # noqa: PLC0415
 
-    return OnnxClassifier(
-        model_folder(settings.model),
-        threads=settings.inference_threads,
-        label_map=None if settings.label_map is None else read_label_map(settings.label_map),
-    )
+    label_map = None if settings.label_map is None else read_label_map(settings.label_map)
+    if names_checkpoint(settings.model):
+        from worker.checkpoint import open_checkpoint  # noqa: PLC0415
+
+        checkpoint = open_checkpoint(
+            settings.model,
+            threads=settings.inference_threads,
+            max_batch_tokens=settings.max_batch_tokens,
+            label_map=label_map,
+        )
+        # Without a GPU it goes on, many times slower: somebody may wonder.
+        log.info("torch", device=checkpoint.device, precision=checkpoint.precision)
+        return checkpoint
+
+    from worker.onnx import OnnxClassifier, model_folder  # noqa: PLC0415
+
+    return OnnxClassifier(model_folder(settings.model), threads=settings.inference_threads, label_map=label_map)
 
 
 def load_detector() -> Detect:

@@ -50,7 +50,9 @@ def evaluate(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and say how many.")] = False,
     json_: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the picture here (PNG).")] = None,
-    model: Annotated[str, typer.Option(envvar="SCREENER_MODEL", help="A shipped model, or a folder.")] = "default",
+    model: Annotated[
+        str, typer.Option(envvar="SCREENER_MODEL", help="A shipped model, a folder or a hub's.")
+    ] = "default",
     label_map: Annotated[
         Path | None, typer.Option(envvar="SCREENER_LABEL_MAP", help="JSON: the model's labels to ours.")
     ] = None,

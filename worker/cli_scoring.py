@@ -11,6 +11,7 @@ from worker.errors import FatalError, StartupError
 from worker.files import MIB, read_bytes
 from worker.language import UNDETERMINED, Detection
 from worker.metrics import Metrics
+from worker.model_source import folder_of, names_checkpoint
 from worker.normalise import normalise
 from worker.operating_points import operating_points_of
 from worker.policy import Policy
@@ -25,11 +26,17 @@ _THRESHOLDS: Final = "thresholds.json"
 
 
 def open_classifier(model: str | None, threads: int = 0, label_map: Path | None = None) -> Classifier:
-    """The shipped model, or the one named. Imports ONNX Runtime and transformers, which takes seconds."""
-    from worker.onnx import OnnxClassifier, model_folder  # noqa: PLC0415
+    """The shipped model, or the one named. Imports transformers and ONNX Runtime or torch, which takes seconds."""
     from worker.outputs import read_label_map  # noqa: PLC0415
 
     names = None if label_map is None else read_label_map(label_map)
+    if model is not None and names_checkpoint(model):
+        from worker.checkpoint import open_checkpoint  # noqa: PLC0415
+
+        return open_checkpoint(model, threads=threads, max_batch_tokens=_MAX_BATCH_TOKENS, label_map=names)
+
+    from worker.onnx import OnnxClassifier, model_folder  # noqa: PLC0415
+
     return OnnxClassifier(model_folder(model or "default"), threads=threads, label_map=names)
 
 
@@ -86,9 +93,7 @@ def score_text(text: str, model: str | None) -> Mapping[str, float]:
 
 def model_thresholds(model: str | None) -> dict[str, float] | None:
     """The thresholds that lie in a model's folder; None where there are none. Errors as in `read_thresholds`."""
-    from worker.onnx import model_folder  # noqa: PLC0415
-
-    path = model_folder(model or "default") / _THRESHOLDS
+    path = folder_of(model or "default") / _THRESHOLDS
     return read_thresholds(path) if path.is_file() else None
 
 

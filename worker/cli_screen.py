@@ -52,7 +52,9 @@ def screen(
     ] = False,
     audience: Annotated[AgeBand, typer.Option(help="Who reads the text given as argument.")] = AgeBand.UNKNOWN,
     community: Annotated[str | None, typer.Option(help="The community of the text given as argument.")] = None,
-    model: Annotated[str, typer.Option(envvar="SCREENER_MODEL", help="A shipped model, or a folder.")] = "default",
+    model: Annotated[
+        str, typer.Option(envvar="SCREENER_MODEL", help="A shipped model, a folder or a hub's.")
+    ] = "default",
     policy: Annotated[str, typer.Option(envvar="SCREENER_POLICY", help="A shipped policy, or a file.")] = "default",
     label_map: Annotated[
         Path | None, typer.Option(envvar="SCREENER_LABEL_MAP", help="JSON: their labels to ours.")

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "default",
-        description="A model shipped with the worker, or a folder with `model.onnx`, a tokenizer and `config.json`.",
+        description="One shipped with the worker, a folder with `model.onnx` or a checkpoint, or `org/name@revision` on a hub.",
     )
     label_map: Path | None = Field(
         None,

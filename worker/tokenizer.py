@@ -28,10 +28,11 @@ class Tokenizer:
 
     Args:
         folder: `tokenizer.json`, or the vocabulary of a tokenizer that has a fast one.
-        max_tokens: that the model reads at once; above `MAX_PIECE_TOKENS` it counts for nothing.
+        max_tokens: that the model reads at once; more than `MAX_PIECE_TOKENS` makes no difference.
 
     Attributes:
         pad: the token that pieces are filled up with.
+        size: how many tokens there are, from 0 on.
 
     Raises:
         StartupError: it does not load, or is not a fast one.
@@ -46,6 +47,7 @@ class Tokenizer:
         if not self._tokenize.is_fast:
             raise StartupError(f"{folder}: its tokenizer is a slow one; save it again as tokenizer.json")
         self.pad: int = self._tokenize.pad_token_id or 0
+        self.size: int = len(self._tokenize)
         self._max_tokens = min(MAX_PIECE_TOKENS, max_tokens)
 
     def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
@@ -75,6 +77,10 @@ class Tokenizer:
         """In steps, and never more than the model can read."""
         # At least one step: without special tokens, a text of which nothing is left is an empty piece.
         return min(max(1, -(-len(piece.tokens) // _WIDTH_STEP)) * _WIDTH_STEP, self._max_tokens)
+
+    def widths(self) -> list[int]:
+        """All that there are."""
+        return sorted({min(width, self._max_tokens) for width in range(_WIDTH_STEP, MAX_PIECE_TOKENS + 1, _WIDTH_STEP)})
 
 
 def _places(encoding: Any) -> Places:

@@ -77,6 +77,8 @@ ORDER = (
     {
         "connection",
         "evaluation_report",
+        "fixed_shapes",
+        "hub",
         "lag",
         "langid",
         "onnx",
@@ -85,7 +87,7 @@ ORDER = (
         "shedding",
         "topics",
     },
-    {"access", "dead_letters_topic", "evaluation_picture", "policy_watch", "provisioning", "screening"},
+    {"access", "checkpoint", "dead_letters_topic", "evaluation_picture", "policy_watch", "provisioning", "screening"},
     {"agents", "ledger"},
     {"acking", "tracing", "transactional"},
     {"app"},
@@ -144,6 +146,7 @@ def test_the_order_is_the_designs() -> None:
     ("module", "importers"),
     [
         ("onnx", {"app", "cli_scoring"}),
+        ("checkpoint", {"app", "cli_scoring"}),
         ("langid", {"app", "cli_scoring"}),
         ("app", {"cli"}),
         ("tracing", {"app"}),
