@@ -1,7 +1,7 @@
-"""A torch model of the shipped one's size, for peers that cannot run ONNX: six layers, 384 wide, the same tokenizer, nine labels.
+"""A torch model of the shipped one's size: six layers, 384 wide, the same tokenizer, nine labels.
 
-Its weights are random, which costs the same time. It has one head of BERT's own kind where ours has two over two poolings: a
-thousandth of the work, in the peers' favour.
+It is for peers that cannot run ONNX, and for `bench.gpu`. Its weights are random, which costs the same time. It has one head of
+BERT's own kind where ours has two over two poolings: a thousandth of the work, in the peers' favour.
 """
 
 import shutil

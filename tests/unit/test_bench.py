@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 from math import log
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
+import typer
 from rich.console import Console
 from tokenizers import Tokenizer
+from typer.testing import CliRunner
 
-from bench import engine, latency, profile, scale, start, streaming
+from bench import engine, gpu, latency, profile, scale, start, streaming
 from bench.comments import comment_values
-from bench.contest import Contestant
+from bench.contest import Contestant, NotInstalledError
 from bench.instant import InstantClassifier, detect_nothing, instant_screener
 from bench.kafka import Drained
 from bench.machine import describe_machine
@@ -291,6 +294,35 @@ def test_a_contestant_that_lacks_something_says_what(tmp_path: Path) -> None:
 def test_a_contestant_that_dies_is_no_figure(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="died"), contestant(tmp_path, "raise SystemExit(3)"):
         pass
+
+
+# GPU.
+
+
+def no_torch() -> Any:
+    raise NotInstalledError("torch")
+
+
+@pytest.mark.parametrize(
+    ("import_torch", "line"),
+    [
+        (no_torch, "not installed: torch: nothing was measured"),
+        (
+            lambda: SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False)),
+            "no GPU here: nothing was measured",
+        ),
+    ],
+    ids=["no torch", "no GPU"],
+)
+def test_without_a_gpu_nothing_is_measured_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, import_torch: Any, line: str
+) -> None:
+    monkeypatch.setattr(gpu, "import_torch", import_torch)
+    app = typer.Typer()
+    app.command()(gpu.main)
+    ended = CliRunner().invoke(app, [])
+
+    assert (ended.exit_code, ended.stdout) == (2, f"{line}\n")
 
 
 # Stacks.

@@ -1,0 +1,49 @@
+"""The worker's whole line without Kafka: windows as the worker cuts them, two at a time as there."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from bench.comments import comment_values
+from bench.contest import Work
+from worker.app import create_screener, load_detector
+from worker.classifier import Classifier
+from worker.metrics import Metrics
+from worker.operating_points import operating_points_of
+from worker.policy_file import load_policy
+from worker.screening import Record, Screener
+from worker.settings import Settings
+
+_DEPTH: Final = 2
+"""Windows under way at once, as in the worker: one in the model, the next one being tokenised."""
+
+_Item = TypeVar("_Item")
+
+
+def prepare(settings: Settings, classifier: Classifier) -> Work:
+    """Each round on a new line: what the last one was told must not be remembered."""
+    detect = load_detector()
+    policy = load_policy(settings.policy, operating_points_of(settings.model))
+
+    def work(texts: list[str]) -> str:
+        metrics = Metrics()
+        screener = create_screener(settings, metrics, classifier=classifier, policy=policy, detect=detect)
+        screen(screener, texts, settings.max_window)
+        hits = metrics.registry.get_sample_value("screener_score_cache_lookups_total", {"result": "hit"}) or 0
+        runs = metrics.registry.get_sample_value("screener_batch_size_count") or 0
+        return f"{hits / len(texts):.1%} from memory, {runs:.0f} runs"
+
+    return work
+
+
+def screen(screener: Screener, texts: list[str], window: int) -> None:
+    """As the worker does, without Kafka."""
+    records = [Record(value) for value in comment_values(texts, "offline")]
+    with ThreadPoolExecutor(_DEPTH) as executor:
+        for _ in executor.map(screener.screen, cut(records, window)):
+            pass
+
+
+def cut(items: list[_Item], size: int) -> Iterable[list[_Item]]:
+    """One after the other, so many at a time."""
+    return (items[start : start + size] for start in range(0, len(items), size))
