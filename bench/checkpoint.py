@@ -26,7 +26,7 @@ def load(device: str, precision: str, batch_tokens: int) -> Work:
     assert device in get_args(Device)  # noqa: S101  a mistake in this code, not in the world
     assert precision in get_args(Precision)  # noqa: S101  as above
     chosen: dict[str, Any] = {"device": device, "precision": precision}
-    classifier = TorchClassifier(folder, max_batch_tokens=batch_tokens, threads=_ON_A_CPU, **chosen)
+    classifier = TorchClassifier(folder, batch_tokens=batch_tokens, threads=_ON_A_CPU, **chosen)
     settings = Settings(kafka_bootstrap_servers="none", cache_entries=0, max_batch_tokens=batch_tokens)
     work = prepare(settings, classifier)
     where = torch.cuda.get_device_name() if device == "cuda" else "CPU"

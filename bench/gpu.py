@@ -26,7 +26,7 @@ from bench.report import PER_S, Row, compare, table
 from bench.rounds import interleave
 from bench.texts import comment_texts
 from bench.twin import ensure_twin, import_torch
-from worker.settings import Settings
+from worker.batching import GPU_TOKENS
 
 PART: Final = "gpu"
 FOOTNOTE: Final = (
@@ -53,9 +53,7 @@ class Device(StrEnum):
 def main(
     *,
     device: Annotated[Device, typer.Option(help="cpu: to see that it works where there is no GPU.")] = Device.CUDA,
-    batch_tokens: Annotated[int, typer.Option(help="As SCREENER_MAX_BATCH_TOKENS.", min=1)] = Settings.model_fields[
-        "max_batch_tokens"
-    ].default,
+    batch_tokens: Annotated[int, typer.Option(help="As SCREENER_MAX_BATCH_TOKENS.", min=1)] = GPU_TOKENS,
     rounds: Annotated[int, typer.Option(help="How often each comes round.", min=1)] = 5,
     seed: Annotated[int, typer.Option(help="Of the texts.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="A hundredth of the texts: to see that it works.")] = False,

@@ -22,6 +22,7 @@ class InstantClassifier:
     model: Final = Model("instant", "1", "0" * 64)
     labels: Final = LABELS
     runs_at_once: Final = 1
+    batch_tokens: Final = 10**6
 
     def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
         return [_PIECE] * len(texts)
@@ -45,6 +46,5 @@ def instant_screener() -> Screener:
         load_policy("default", operating_points_of("default")),
         detect=detect_nothing,
         observer=Silence(),
-        max_batch_tokens=10**6,
         cache_entries=0,
     )

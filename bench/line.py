@@ -1,4 +1,4 @@
-"""The worker's whole line without Kafka: windows as the worker cuts them, two at a time as there."""
+"""The worker's whole line without Kafka: windows as the worker cuts them, three at a time as there."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -6,16 +6,17 @@ from typing import Final, TypeVar
 
 from bench.comments import comment_values
 from bench.contest import Work
-from worker.app import create_screener, load_detector
+from worker.app import create_screener
 from worker.classifier import Classifier
+from worker.loading import load_detector
 from worker.metrics import Metrics
 from worker.operating_points import operating_points_of
 from worker.policy_file import load_policy
 from worker.screening import Record, Screener
 from worker.settings import Settings
 
-_DEPTH: Final = 2
-"""Windows under way at once, as in the worker: one in the model, the next one being tokenised."""
+_DEPTH: Final = 3
+"""Windows under way at once, as in the worker: while one waits for the model, the next is tokenised."""
 
 _Item = TypeVar("_Item")
 

@@ -6,16 +6,21 @@
 """
 
 import sys
-from typing import Final
+from typing import Any, Final
 
 from bench.torchless import hide_torch
 
 hide_torch()
 
-from bench.contest import Work, serve  # noqa: E402  after torch is hidden
+import onnxruntime  # noqa: E402  after torch is hidden
+from transformers import AutoTokenizer  # noqa: E402
+
+from bench.contest import Work, serve  # noqa: E402
 from bench.line import cut, prepare  # noqa: E402
-from worker.app import load_classifier  # noqa: E402
+from worker.loading import load_classifier  # noqa: E402
+from worker.onnx import model_folder  # noqa: E402
 from worker.settings import Settings  # noqa: E402
+from worker.tokenizer import MAX_PIECE_TOKENS  # noqa: E402
 
 _BATCH: Final = 64
 
@@ -29,19 +34,22 @@ def main() -> None:
         cache_entries=Settings.model_fields["cache_entries"].default if kind == "remembering" else 0,
     )
     if kind == "unsorted":
-        serve(lambda: prepare_unsorted(settings))
+        serve(prepare_unsorted)
     else:
-        serve(lambda: prepare(settings, load_classifier(settings)))
+        serve(lambda: prepare(settings, load_classifier(settings.model, threads=settings.inference_threads)))
 
 
-def prepare_unsorted(settings: Settings) -> Work:
-    """Nothing but tokeniser and model."""
-    classifier = load_classifier(settings)
+def prepare_unsorted() -> Work:
+    """Nothing but tokeniser and model, each as it comes: one run on all cores."""
+    folder = model_folder("default")
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    inputs = [each.name for each in session.get_inputs()]
 
     def work(texts: list[str]) -> str:
-        pieces = [piece for of_text in classifier.encode(texts) for piece in of_text]
-        for batch in cut(pieces, _BATCH):
-            classifier.score(batch)
+        for batch in cut(texts, _BATCH):
+            encoded = tokenizer(batch, padding=True, truncation=True, max_length=MAX_PIECE_TOKENS, return_tensors="np")
+            session.run(None, {name: encoded[name] for name in inputs})
         return ""
 
     return work

@@ -22,11 +22,10 @@ def main() -> None:
     kind = sys.argv.pop(1) if sys.argv[1:] else ""
     if not kind:
         cli.app(["run"])
-    if kind == "instant":
-        app.load_detector = lambda: detect_nothing
+    detect = detect_nothing if kind == "instant" else None
     settings = load_settings()
     configure_logs(settings.log_level)
-    asyncio.run(app.Worker(settings, classifier=InstantClassifier()).run())
+    asyncio.run(app.Worker(settings, classifier=InstantClassifier(), detect=detect).run())
 
 
 if __name__ == "__main__":

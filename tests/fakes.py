@@ -97,6 +97,7 @@ class FakeClassifier:
     ) -> None:
         self.model = model or Model("fake", "1", "f" * 64)
         self.runs_at_once = runs_at_once
+        self.batch_tokens = 256
         self.labels: Sequence[str] = labels
         self.broken = False
         """Nothing succeeds any more, not even the probe."""

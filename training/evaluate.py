@@ -24,7 +24,7 @@ from training.authored import shared_slots
 from training.labels import SPAN_LABELS, Row
 from training.spans import best_threshold, character_f1
 from training.split import halves
-from worker.batching import MAX_BATCH_TOKENS, cut
+from worker.batching import CPU_TOKENS, cut
 from worker.classifier import HARM_LABELS, LABELS, Found, combine
 from worker.evaluation import HARM_ANY, collect, curves
 from worker.evaluation import measure as measure_question
@@ -91,7 +91,7 @@ class Model:
         """In the order given; batches of one width, as in the worker."""
         pieces = [(i, piece) for i, of_text in enumerate(self.classifier.encode(texts)) for piece in of_text]
         by_text: list[list[Found]] = [[] for _ in texts]
-        for batch in cut([self.classifier.width(piece) for _, piece in pieces], MAX_BATCH_TOKENS):
+        for batch in cut([self.classifier.width(piece) for _, piece in pieces], CPU_TOKENS):
             for at, found in zip(batch, self.classifier.score([pieces[at][1] for at in batch]), strict=True):
                 by_text[pieces[at][0]].append(found)
         return [combine(found) for found in by_text]

@@ -35,8 +35,8 @@ from worker.errors import FatalError, ScreenerError, StartupError
 from worker.health import HealthServer
 from worker.lag import LagMeter
 from worker.ledger import Ledgers, transactional_id
+from worker.loading import load_classifier, load_detector
 from worker.metrics import Metrics
-from worker.model_source import names_checkpoint
 from worker.operating_points import operating_points_of
 from worker.policy import Policy
 from worker.policy_file import PolicyError, load_policy, preset_names
@@ -177,45 +177,8 @@ def create_screener(
     screener.probe()
     metrics.describe(classifier.model, policy.version)
     metrics.runs_at_once.set(classifier.runs_at_once)
+    metrics.batch_tokens_limit.set(screener.max_batch_tokens)
     return screener
-
-
-def load_classifier(settings: Settings) -> Classifier:
-    """The model that the settings name. Imports transformers and ONNX Runtime or torch, which takes seconds.
-
-    Raises:
-        StartupError: it does not load, in one line.
-    """
-    from worker.outputs import read_label_map  # noqa: PLC0415
-
-    label_map = None if settings.label_map is None else read_label_map(settings.label_map)
-    if names_checkpoint(settings.model):
-        from worker.checkpoint import open_checkpoint  # noqa: PLC0415
-
-        checkpoint = open_checkpoint(
-            settings.model,
-            threads=settings.inference_threads,
-            max_batch_tokens=settings.max_batch_tokens,
-            label_map=label_map,
-        )
-        # Without a GPU it goes on, many times slower: somebody may wonder.
-        log.info("torch", device=checkpoint.device, precision=checkpoint.precision)
-        return checkpoint
-
-    from worker.onnx import OnnxClassifier, model_folder  # noqa: PLC0415
-
-    return OnnxClassifier(model_folder(settings.model), threads=settings.inference_threads, label_map=label_map)
-
-
-def load_detector() -> Detect:
-    """What tells languages. Imports its library, which takes half a second.
-
-    Raises:
-        StartupError: its model does not load.
-    """
-    from worker.langid import open_detector  # noqa: PLC0415
-
-    return open_detector().detect
 
 
 def load_tracing(settings: Settings) -> "Tracing":
@@ -236,11 +199,15 @@ class Worker:
 
     Args:
         classifier: instead of the one that the settings name, for tests.
+        detect: instead of the shipped detector of languages, likewise.
     """
 
-    def __init__(self, settings: Settings, *, classifier: Classifier | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, classifier: Classifier | None = None, detect: Detect | None = None
+    ) -> None:
         self._settings = settings
         self._classifier = classifier
+        self._detect = detect
         self._metrics = Metrics()
         self._health = HealthServer(self._metrics.registry, self._not_ready)
         self._watchdog = Watchdog(settings.watchdog_timeout_s)
@@ -271,7 +238,6 @@ class Worker:
         settings = self._settings
         check_extensions()
         self._metrics.limits(
-            batch_tokens=settings.max_batch_tokens,
             in_flight=settings.max_in_flight,
             in_flight_bytes=settings.max_in_flight_bytes,
         )
@@ -291,8 +257,16 @@ class Worker:
             log.warning("policy", warning=warning)
         classifier = self._classifier
         if classifier is None:
-            classifier = await asyncio.to_thread(load_classifier, settings)
-        detect = await asyncio.to_thread(load_detector)
+            classifier = await asyncio.to_thread(
+                load_classifier,
+                settings.model,
+                threads=settings.inference_threads,
+                batch_tokens=settings.max_batch_tokens,
+                label_map=settings.label_map,
+            )
+        detect = self._detect
+        if detect is None:
+            detect = await asyncio.to_thread(load_detector)
         screener = await asyncio.to_thread(
             create_screener,
             settings,

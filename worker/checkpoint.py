@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from worker.batching import CPU_TOKENS, GPU_TOKENS
 from worker.classifier import Found, Piece
 from worker.errors import StartupError, TransientError
 from worker.files import MIB, check_size
@@ -57,10 +58,10 @@ _WORKSPACE: Final = ":4096:8"
 
 
 def open_checkpoint(
-    model: str, *, threads: int, max_batch_tokens: int, label_map: Mapping[str, str] | None = None
+    model: str, *, threads: int = 0, batch_tokens: int | None = None, label_map: Mapping[str, str] | None = None
 ) -> "TorchClassifier":
     """The checkpoint that a model's name stands for, fetched where it lies on a hub. Errors as in `TorchClassifier`."""
-    options: dict[str, Any] = {"threads": threads, "max_batch_tokens": max_batch_tokens, "label_map": label_map}
+    options: dict[str, Any] = {"threads": threads, "batch_tokens": batch_tokens, "label_map": label_map}
     source = on_hub(model)
     if source is None:
         return TorchClassifier(folder_of(model), **options)
@@ -73,8 +74,8 @@ class TorchClassifier:
 
     Args:
         folder: `config.json` with `id2label`, weights as safetensors, a fast tokenizer or what one can be made of.
-        max_batch_tokens: padded tokens in one run at most; on a GPU each run has as many.
-        threads: in one run on a CPU; 0 means one per CPU that this process may use.
+        threads: runs at once on a CPU, of one thread each; 0 means one per CPU that this process may use. A GPU has one.
+        batch_tokens: padded tokens in one run at most; on a GPU each run has as many. None: what suits the device.
         label_map: the model's label names to ours; None reads `labels.json` in the folder, where there is one.
         name: what decisions call it; None: what `config.json` says (`screener`), else the folder's name.
         version: likewise.
@@ -94,8 +95,8 @@ class TorchClassifier:
         self,
         folder: Path,
         *,
-        max_batch_tokens: int,
         threads: int = 0,
+        batch_tokens: int | None = None,
         label_map: Mapping[str, str] | None = None,
         name: str | None = None,
         version: str | None = None,
@@ -115,7 +116,10 @@ class TorchClassifier:
         self.precision = str(dtype).removeprefix("torch.")
         self.model = _describe(folder, config, label_map, self.precision, name=name, version=version)
 
-        _compute_the_same_each_time(threads or len(os.sched_getaffinity(0)))
+        on_gpu = self.device == "cuda"
+        self.runs_at_once = 1 if on_gpu else threads or len(os.sched_getaffinity(0))
+        self.batch_tokens: int = batch_tokens or (GPU_TOKENS if on_gpu else CPU_TOKENS)
+        _compute_the_same_each_time()
         model = _load(folder)
         if (last := max(self._columns.values())) >= model.config.num_labels:
             raise StartupError(
@@ -133,9 +137,9 @@ class TorchClassifier:
             _in_precision(model, dtype).to(self.device),
             torch.device(self.device),
             pad=pad,
-            rows=lambda width: max(1, max_batch_tokens // width) if self.device == "cuda" else CPU_ROWS,
+            rows=lambda width: max(1, self.batch_tokens // width) if on_gpu else CPU_ROWS,
         )
-        if self.device == "cuda":
+        if on_gpu:
             self._settle(folder, vocabulary)
 
     def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
@@ -236,7 +240,7 @@ def _in_precision(model: Any, dtype: torch.dtype) -> Any:
     return model
 
 
-def _compute_the_same_each_time(threads: int) -> None:
+def _compute_the_same_each_time() -> None:
     """Settings of the whole process. What torch cannot do in one way only is an error, and no verdict."""
     # Read when the first product is computed.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _WORKSPACE)
@@ -250,4 +254,5 @@ def _compute_the_same_each_time(threads: int) -> None:
     # Sums in half precision, where a product is split: faster by little, and off by more than rounding.
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
-    torch.set_num_threads(threads)
+    # Several runs at once fill the cores (`worker.runs`), and sums are shared out among nobody.
+    torch.set_num_threads(1)

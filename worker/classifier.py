@@ -80,6 +80,10 @@ class Classifier(Protocol):
     def runs_at_once(self) -> int:
         """How many calls of `score` at the same time get the most out of this machine."""
 
+    @property
+    def batch_tokens(self) -> int:
+        """How many padded tokens in one call of `score` do, unless somebody says otherwise."""
+
     def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
         """Turn each text into one or more pieces that fit the model; a long text becomes several."""
 

@@ -5,46 +5,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from worker.batching import MAX_BATCH_TOKENS
-from worker.classifier import LABELS, Classifier
+from worker.classifier import LABELS
 from worker.errors import FatalError, StartupError
 from worker.files import MIB, read_bytes
 from worker.language import UNDETERMINED, Detection
+from worker.loading import load_classifier, load_detector
 from worker.metrics import Metrics
-from worker.model_source import folder_of, names_checkpoint
+from worker.model_source import folder_of
 from worker.normalise import normalise
 from worker.operating_points import operating_points_of
 from worker.policy import Policy
 from worker.policy_file import load_policy
 from worker.records import PolicyVersion
-from worker.screening import Detect, Rejection, Screener
+from worker.screening import Rejection, Screener
 
 _CACHE_ENTRIES = 100_000
 # For those who only want scores: nothing is decided, so nothing has to be read for it.
 _NO_POLICY: Final = Policy(PolicyVersion("none", "0", "0" * 64), {}, {})
 _THRESHOLDS: Final = "thresholds.json"
-
-
-def open_classifier(model: str | None, threads: int = 0, label_map: Path | None = None) -> Classifier:
-    """The shipped model, or the one named. Imports transformers and ONNX Runtime or torch, which takes seconds."""
-    from worker.outputs import read_label_map  # noqa: PLC0415
-
-    names = None if label_map is None else read_label_map(label_map)
-    if model is not None and names_checkpoint(model):
-        from worker.checkpoint import open_checkpoint  # noqa: PLC0415
-
-        return open_checkpoint(model, threads=threads, max_batch_tokens=_MAX_BATCH_TOKENS, label_map=names)
-
-    from worker.onnx import OnnxClassifier, model_folder  # noqa: PLC0415
-
-    return OnnxClassifier(model_folder(model or "default"), threads=threads, label_map=names)
-
-
-def open_detector() -> Detect:
-    """What tells languages. Imports its library, which takes half a second."""
-    from worker.langid import open_detector  # noqa: PLC0415
-
-    return open_detector().detect
 
 
 def open_screener(
@@ -60,11 +38,10 @@ def open_screener(
     Then no detector is loaded either: only a policy asks for the language.
     """
     return Screener(
-        open_classifier(model, threads, label_map),
+        load_classifier(model or "default", threads=threads, label_map=label_map),
         _NO_POLICY if policy is None else load_policy(policy, operating_points_of(model or "default")),
-        detect=_tell_nothing if policy is None else open_detector(),
+        detect=_tell_nothing if policy is None else load_detector(),
         observer=Metrics(),
-        max_batch_tokens=MAX_BATCH_TOKENS,
         cache_entries=cache_entries,
     )
 
@@ -75,7 +52,7 @@ def _tell_nothing(texts: Sequence[str]) -> list[Detection]:
 
 def detect_language(text: str) -> Detection:
     """What a comment's text says of its language."""
-    return open_detector()([normalise(text)])[0]
+    return load_detector()([normalise(text)])[0]
 
 
 def score_text(text: str, model: str | None) -> Mapping[str, float]:

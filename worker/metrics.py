@@ -87,7 +87,7 @@ class Metrics:
         )
         self.batch_tokens_limit = Gauge(
             "screener_batch_tokens_limit",
-            "SCREENER_MAX_BATCH_TOKENS: padded tokens in one run of the model at most.",
+            "Padded tokens in one run of the model at most.",
             registry=r,
         )
         self.runs_at_once = Gauge(
@@ -241,9 +241,8 @@ class Metrics:
         self.model_info.info({"name": model.name, "version": model.version, "sha256": model.sha256})
         self.policy_info.info({"id": policy.id, "version": policy.version, "sha256": policy.sha256})
 
-    def limits(self, *, batch_tokens: int, in_flight: int, in_flight_bytes: int) -> None:
+    def limits(self, *, in_flight: int, in_flight_bytes: int) -> None:
         """Say what the settings allow, so that a dashboard can show how full it is."""
-        self.batch_tokens_limit.set(batch_tokens)
         self.in_flight_limit.set(in_flight)
         self.in_flight_limit_bytes.set(in_flight_bytes)
 

@@ -15,6 +15,7 @@ import onnxruntime
 from msgspec import Struct, ValidationError, convert
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
+from worker.batching import CPU_TOKENS, GPU_TOKENS
 from worker.classifier import LABELS, Found, Piece, Places
 from worker.errors import StartupError, TransientError
 from worker.files import MIB, check_size
@@ -84,6 +85,7 @@ class OnnxClassifier:
         self._session = _open(folder)
         on_gpu = _GPU in self._session.get_providers()
         self.runs_at_once = 1 if on_gpu else threads or len(os.sched_getaffinity(0))
+        self.batch_tokens = GPU_TOKENS if on_gpu else CPU_TOKENS
         self._inputs = {node.name for node in self._session.get_inputs()}
         self._outputs = [self._session.get_outputs()[0].name]
         self.pointer = _pointer(config, folder)

@@ -109,7 +109,7 @@ class Screener:
         *,
         detect: Detect,
         observer: Observer,
-        max_batch_tokens: int,
+        max_batch_tokens: int | None = None,
         cache_entries: int,
         mode: Mode = Mode.LIVE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -118,7 +118,8 @@ class Screener:
         self._classifier = classifier
         self._policy = policy
         self._observer = observer
-        self._max_batch_tokens = max_batch_tokens
+        self.max_batch_tokens = max_batch_tokens or classifier.batch_tokens
+        """Padded tokens in one run of the model at most."""
         self._cache = ScoreCache(cache_entries, classifier.model.sha256)
         self._detect = detect
         self._languages = TextCache[Detection](cache_entries, classifier.model.sha256)
@@ -280,7 +281,7 @@ class Screener:
 
         widths = [self._classifier.width(piece) for _, piece in pieces]
         batches = [
-            _Batch(at, [pieces[index][1] for index in at], widths[at[0]]) for at in cut(widths, self._max_batch_tokens)
+            _Batch(at, [pieces[index][1] for index in at], widths[at[0]]) for at in cut(widths, self.max_batch_tokens)
         ]
         found: dict[int, Found] = {}
         for batch, (of_batch, seconds) in self._runs.results(batches, sum(widths)):

@@ -7,7 +7,6 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from worker.batching import MAX_BATCH_TOKENS
 from worker.errors import StartupError
 from worker.records import Mode
 
@@ -87,7 +86,9 @@ class Settings(BaseSettings):
     inference_threads: Annotated[int, Field(ge=0)] = Field(
         0, description="Runs of the model at once, on a thread each. 0: one per CPU that the worker may use."
     )
-    max_batch_tokens: Count = Field(MAX_BATCH_TOKENS, description="Padded tokens in one run of the model at most.")
+    max_batch_tokens: Count | None = Field(
+        None, description="Padded tokens in one run of the model at most. Unset: 256 on a CPU, 16384 on a GPU."
+    )
     max_window: Count = Field(256, description="Comments that are sorted by length and screened together at most.")
     batch_wait_ms: Annotated[float, Field(ge=0)] = Field(
         3.0, description="How long an idle worker waits, from the first comment, for others to share its batch."

@@ -77,6 +77,7 @@ class StubScores:
 
     labels: Sequence[str] = LABELS
     runs_at_once = 1
+    batch_tokens = 256
     _POINTER: Final = Pointer(("toxicity", "insult"), 0.5)
 
     def __init__(self, tokenizer: OnnxClassifier) -> None:

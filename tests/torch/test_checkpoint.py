@@ -17,10 +17,10 @@ from transformers import AutoModelForSequenceClassification
 from tests.fakes import detect
 from tests.torch.checkpoints import LABELS, change_config, write_bert, write_roberta
 from worker import hub
-from worker.app import load_classifier
 from worker.checkpoint import TorchClassifier, open_checkpoint
 from worker.classifier import Found, Scores
 from worker.errors import StartupError
+from worker.loading import load_classifier
 from worker.metrics import Metrics
 from worker.model_source import SHIPPED
 from worker.policy_file import load_policy
@@ -34,7 +34,7 @@ TEXT = "you are so dumb"
 
 
 def load(folder: Path, **options: Any) -> TorchClassifier:
-    usual: dict[str, Any] = {"max_batch_tokens": 512, "threads": 1, "device": "cpu"}
+    usual: dict[str, Any] = {"batch_tokens": 512, "threads": 1, "device": "cpu"}
     return TorchClassifier(folder, **usual | options)
 
 
@@ -134,11 +134,10 @@ def test_without_a_gpu_it_is_float32_on_the_cpu(tmp_path: Path, monkeypatch: pyt
 def test_the_worker_loads_it_from_its_settings_and_decides_by_it(tmp_path: Path) -> None:
     settings = Settings(kafka_bootstrap_servers="none", model=str(write_bert(tmp_path)), inference_threads=1)
     screener = Screener(
-        load_classifier(settings),
+        load_classifier(settings.model, threads=settings.inference_threads),
         load_policy("default"),
         detect=detect,
         observer=Metrics(),
-        max_batch_tokens=settings.max_batch_tokens,
         cache_entries=0,
     )
     screener.probe()
@@ -175,7 +174,7 @@ def test_the_hash_changes_with_map_and_precision_and_with_nothing_else(tmp_path:
     here, there = write_bert(tmp_path / "here"), write_bert(tmp_path / "there")
     (there / "README.md").write_text("words", "utf-8")
 
-    assert hash_of(here) == hash_of(there, max_batch_tokens=64)
+    assert hash_of(here) == hash_of(there, batch_tokens=64)
     others = (hash_of(here, precision="half"), hash_of(here, label_map={"insult": "threat"}))
     assert len({hash_of(here), *others}) == 3
 
@@ -194,7 +193,7 @@ def test_a_checkpoint_of_a_hub_is_pinned_in_the_decision(tmp_path: Path, monkeyp
         return str(write_bert(tmp_path / commit))
 
     monkeypatch.setattr(hub, "snapshot_download", download)
-    model = open_checkpoint("someone/toxic-bert@v1.2", threads=1, max_batch_tokens=64).model
+    model = open_checkpoint("someone/toxic-bert@v1.2", threads=1, batch_tokens=64).model
 
     assert asked == [("someone/toxic-bert", "v1.2")]
     assert (model.name, model.version) == ("someone/toxic-bert", commit)

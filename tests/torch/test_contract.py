@@ -28,4 +28,4 @@ from worker.classifier import Classifier
 @pytest.fixture(scope="module", params=["float32", "half"])
 def classifier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     folder: Path = write_bert(tmp_path_factory.mktemp("checkpoint"))
-    return TorchClassifier(folder, max_batch_tokens=1024, threads=1, device="cpu", precision=request.param)
+    return TorchClassifier(folder, batch_tokens=1024, threads=1, device="cpu", precision=request.param)

@@ -15,7 +15,7 @@ ASKING = "id: asking\nversion: 1\nlabels: {insult: {all: {hold: precision 0.80}}
 
 @pytest.fixture(autouse=True)
 def _fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_scoring, "open_classifier", lambda *_, **__: FakeClassifier())
+    monkeypatch.setattr(cli_scoring, "load_classifier", lambda *_, **__: FakeClassifier())
 
 
 def test_precisions_are_those_of_the_model_that_scores(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_who_only_wants_scores_loads_no_detector(monkeypatch: pytest.MonkeyPatch
     def fail() -> None:
         raise AssertionError("loaded for nothing")
 
-    monkeypatch.setattr(cli_scoring, "open_detector", fail)
+    monkeypatch.setattr(cli_scoring, "load_detector", fail)
 
     assert cli_scoring.score_text("stupid", None)["insult"] == 0.9
 

@@ -89,7 +89,7 @@ ORDER = (
     },
     {"access", "checkpoint", "dead_letters_topic", "evaluation_picture", "policy_watch", "provisioning", "screening"},
     {"agents", "ledger"},
-    {"acking", "tracing", "transactional"},
+    {"acking", "loading", "tracing", "transactional"},
     {"app"},
 )
 
@@ -145,9 +145,10 @@ def test_the_order_is_the_designs() -> None:
 @pytest.mark.parametrize(
     ("module", "importers"),
     [
-        ("onnx", {"app", "cli_scoring"}),
-        ("checkpoint", {"app", "cli_scoring"}),
-        ("langid", {"app", "cli_scoring"}),
+        ("onnx", {"loading"}),
+        ("checkpoint", {"loading"}),
+        ("langid", {"loading"}),
+        ("loading", {"app", "cli_scoring"}),
         ("app", {"cli"}),
         ("tracing", {"app"}),
         ("agents", {"acking", "app", "tracing", "transactional"}),

@@ -161,9 +161,8 @@ def test_what_is_in_force() -> None:
 
 def test_what_the_settings_allow() -> None:
     registry = CollectorRegistry()
-    Metrics(registry).limits(batch_tokens=2048, in_flight=500, in_flight_bytes=1_000_000)
+    Metrics(registry).limits(in_flight=500, in_flight_bytes=1_000_000)
 
-    assert registry.get_sample_value("screener_batch_tokens_limit") == 2048
     assert registry.get_sample_value("screener_in_flight_limit") == 500
     assert registry.get_sample_value("screener_in_flight_limit_bytes") == 1_000_000
 
