@@ -20,6 +20,7 @@ _CONTESTANTS: Final[dict[str, Sequence[str]]] = {
     ENGINE: OFFLINE,
     "engine, verdict cache on": ("-m", "bench.offline", "remembering"),
     "the same model on ONNX Runtime, 64 in order of arrival": ("-m", "bench.offline", "unsorted"),
+    "the same model on OpenVINO, batches of one width": ("-m", "bench.openvino_peer"),
     "transformers' pipeline, one at a time": ("-m", "bench.pipelines", "1"),
     "transformers' pipeline, 64 in order of arrival": ("-m", "bench.pipelines", "64"),
     "infinity-emb": ("-m", "bench.infinity"),
