@@ -1,4 +1,4 @@
-"""The engine offline, a contestant: `python -m bench.offline plain|remembering|unsorted [THREADS]`.
+"""The engine offline, a contestant: `python -m bench.offline plain|remembering|unsorted [THREADS [TOKENS]]`.
 
 - plain: the worker's whole line on windows as the worker cuts them, three at a time as there, without the verdict cache.
 - remembering: the same with it, empty at the start of each round.
@@ -27,10 +27,12 @@ _BATCH: Final = 64
 
 def main() -> None:
     """Serve rounds."""
-    kind, *threads = sys.argv[1:]
+    kind, *numbers = sys.argv[1:]
+    threads, tokens = [*map(int, numbers), 0, 0][:2]
     settings = Settings(
         kafka_bootstrap_servers="none",
-        inference_threads=int(threads[0]) if threads else 0,
+        inference_threads=threads,
+        max_batch_tokens=tokens or None,
         cache_entries=Settings.model_fields["cache_entries"].default if kind == "remembering" else 0,
     )
     if kind == "unsorted":

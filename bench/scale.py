@@ -1,4 +1,4 @@
-"""Cost as work grows: longer backlogs, longer texts, and a second worker."""
+"""Cost as work grows: longer backlogs, longer texts, larger runs of the model, and a second worker."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +13,7 @@ from bench.processes import INSTANT
 from bench.report import PER_S, Row, compare
 from bench.rounds import interleave
 from bench.texts import comment_texts, texts_of
+from worker.batching import CPU_TOKENS
 
 PART: Final = "scale"
 FOOTNOTE: Final = (
@@ -26,13 +27,15 @@ _SPECIAL: Final = 2
 """Tokens that the tokenizer puts around each text."""
 _TOKENS_IN_ALL: Final = 15_000
 """A round at each length: few long texts or many short ones take about the same time."""
+_RUN_TOKENS: Final = (64, 128, 256, 512, 1024, 2048)
+_IN_RUNS: Final = 768
 _TOGETHER: Final = 2000
 _WORKERS: Final = ("one worker, one thread", "two workers, one thread each")
 
 
 def run(plan: Plan, bootstrap: str) -> list[Row]:
     """The part."""
-    return _backlogs(plan, bootstrap) + _tokens(plan) + _workers(plan, bootstrap)
+    return _backlogs(plan, bootstrap) + _tokens(plan) + _runs(plan) + _workers(plan, bootstrap)
 
 
 def _backlogs(plan: Plan, bootstrap: str) -> list[Row]:
@@ -72,6 +75,21 @@ def _tokens(plan: Plan) -> list[Row]:
             for tokens in _TOKENS
             if tokens != _USUAL
         ),
+    ]
+
+
+def _runs(plan: Plan) -> list[Row]:
+    names = {tokens: f"runs of {tokens} tokens" for tokens in _RUN_TOKENS}
+    texts = comment_texts(plan.count(_IN_RUNS), plan.seed)
+    file = write_texts(plan, "runs", texts)
+    with contestants({name: (*OFFLINE, "0", str(tokens)) for tokens, name in names.items()}, plan.folder) as children:
+        found = interleave(
+            {name: partial(rate, child, file, len(texts)) for name, child in children.items()}, plan.rounds
+        )
+    usual = names[CPU_TOKENS]
+    return [
+        *(Row(PART, name, PER_S, found[name], "engine offline, at most") for name in names.values()),
+        *(compare(PART, (name, usual), found[name], found[usual]) for name in names.values() if name != usual),
     ]
 
 
