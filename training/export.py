@@ -109,7 +109,8 @@ def build(state: Mapping[str, Array], linear: Linear, *, quantised: bool = True)
         hidden = norm(narrow, hidden, f"{name}_norm2", f"{key}.output.LayerNorm")
     tokens, bias = apply(hidden, "tokens", "token_head")
     g.add("Add", [tokens, bias], "token_logits")
-    _pool_and_classify(g, hidden, state)
+    # All of it in float32: together a thousandth of the work.
+    classify(g, pool(g, hidden), state["head.weight"], state["head.bias"], "logits")
     return _serialise(g)
 
 
@@ -141,12 +142,8 @@ def _embed(g: Graph, state: Mapping[str, Array], *, quantised: bool) -> str:
     return g.add("LayerNormalization", ["embedded", "embedded_gain", "embedded_bias"], "hidden", epsilon=EPSILON)
 
 
-def _pool_and_classify(g: Graph, hidden: str, state: Mapping[str, Array]) -> None:
-    """The mean and the maximum over real tokens, and the head, all in float32: together a thousandth of the work.
-
-    Written so that each text is reduced by itself: a plain product [batch, 768] · [768, 9] sums in another order when the
-    batch is one, and the last bit of a score would tell how many texts came with it.
-    """
+def pool(g: Graph, hidden: str) -> str:
+    """The mean and the maximum over real tokens: float32 [batch, 1, 2 · size]. Reads `attention_mask`."""
     g.constant("row", np.array([1], np.int64))
     g.constant("last", np.array([-1], np.int64))
     g.add("Cast", ["attention_mask"], "mask_float", to=TensorProto.FLOAT)
@@ -161,12 +158,20 @@ def _pool_and_classify(g: Graph, hidden: str, state: Mapping[str, Array]) -> Non
     g.add("Mul", ["mask_below", "far"], "mask_far")
     g.add("Add", [hidden, "mask_far"], "real")
     g.add("ReduceMax", ["real"], "top", axes=[1], keepdims=1)
-    g.add("Concat", ["mean", "top"], "pooled", axis=2)
-    g.constant("head", state["head.weight"].astype(np.float32))
-    g.constant("head_bias", state["head.bias"].astype(np.float32))
-    g.add("Mul", ["pooled", "head"], "weighed")
+    return g.add("Concat", ["mean", "top"], "pooled", axis=2)
+
+
+def classify(g: Graph, pooled: str, weight: Array, bias: Array, output: str) -> str:
+    """A head in float32 behind `pool`: weight [labels, size], bias [labels] → logits [batch, labels].
+
+    Written so that each text is reduced by itself: a plain product [batch, 768] · [768, 9] sums in another order when the
+    batch is one, and the last bit of a score would tell how many texts came with it.
+    """
+    g.constant("head", weight.astype(np.float32))
+    g.constant("head_bias", bias.astype(np.float32))
+    g.add("Mul", [pooled, "head"], "weighed")
     g.add("ReduceSum", ["weighed", "last"], "unbiased", keepdims=0)
-    g.add("Add", ["unbiased", "head_bias"], "logits")
+    return g.add("Add", ["unbiased", "head_bias"], output)
 
 
 def _serialise(g: Graph) -> bytes:
