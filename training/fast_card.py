@@ -24,8 +24,8 @@ For whom and what for, what it was taught on, under which licences, and its limi
 - Of the comments in which the default model finds harm, it misses **{missed_share:.2%}** ({missed} of {harmful}) in the dev rows
   that chose nothing, which are rich in harm that does not show; among those of sets with natural base rates {natural_missed} of
   {natural_harmful}.
-- What leaves has scores of the head's, which are the coarser ones: they serve to say that nothing is there, and to be averaged,
-  hardly to rank harmless comments by.
+- What leaves has scores of the head's, which are the coarser ones: they serve to say that nothing is there,
+  hardly to rank harmless comments by or to take their mean.
 - It gains nothing where most comments are harmful, and loses a little there.
 
 ## Speed

@@ -67,7 +67,8 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "default",
-        description="One shipped with the worker, a folder with `model.onnx` or a checkpoint, or `org/name@revision` on a hub.",
+        description="`default` or `fast`, shipped with the worker; a folder with `model.onnx` or a checkpoint; or "
+        "`org/name@revision` on a hub.",
     )
     label_map: Path | None = Field(
         None,

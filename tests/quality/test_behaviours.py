@@ -1,4 +1,4 @@
-"""What the shipped model makes of comments that were written to be judged: one line per behaviour.
+"""What the shipped models make of comments that were written to be judged: one line per behaviour.
 
 The rows are the held-back part of `training/authored/`, which no training saw. A behaviour fails when fewer of its rows than
 its floor in `floors.yaml` are judged as their author meant, at the shipped thresholds. A floor is a promise: raise it when the
@@ -33,13 +33,18 @@ def held_back() -> Mapping[str, list[Row]]:
     return by_behaviour
 
 
+@pytest.fixture(scope="module", params=["default", "fast"])
+def model(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def verdicts(held_back: Mapping[str, list[Row]]) -> Mapping[str, list[bool]]:
+def verdicts(held_back: Mapping[str, list[Row]], model: str) -> Mapping[str, list[bool]]:
     """Per behaviour and row, whether it is judged as meant."""
-    thresholds = model_thresholds(None)
+    thresholds = model_thresholds(model)
     assert thresholds is not None
     rows = [r for of_behaviour in held_back.values() for r in of_behaviour]
-    found = Model(model_folder("default")).find([r.text for r in rows])
+    found = Model(model_folder(model)).find([r.text for r in rows])
     judged: dict[str, list[bool]] = defaultdict(list)
     for r, f in zip(rows, found, strict=True):
         judged[str(r.behaviour)].append(is_right(r, f.scores, thresholds))
@@ -51,8 +56,8 @@ def test_every_behaviour_has_a_floor_and_every_floor_a_behaviour(held_back: Mapp
 
 
 @pytest.mark.parametrize("behaviour", FLOORS)
-def test_behaviour(behaviour: str, verdicts: Mapping[str, list[bool]]) -> None:
+def test_behaviour(behaviour: str, model: str, verdicts: Mapping[str, list[bool]]) -> None:
     right, of = sum(verdicts[behaviour]), len(verdicts[behaviour])
-    RESULTS[behaviour] = (right, of, FLOORS[behaviour])
+    RESULTS[model, behaviour] = (right, of, FLOORS[behaviour])
 
     assert right / of >= FLOORS[behaviour], f"{right} of {of} as meant, and the floor is {FLOORS[behaviour]:.0%}"
