@@ -97,16 +97,17 @@ def main(
 
 
 def run(parts: Sequence[Part], plan: Plan, console: Console, rows: list[Row]) -> None:
-    """The parts, one after the other, their rows put behind `rows`; one broker for those that need one."""
+    """The parts, one after the other, their rows put behind `rows`; a broker of its own for each that needs one.
+
+    One that still deletes what the part before left behind would take its share of the cores.
+    """
     if Part.ENGINE in parts:
         console.print(f"{Part.ENGINE} …")
         rows += engine.run(plan)
-    on_kafka = [part for part in parts if part in _ON_KAFKA]
-    if on_kafka:
-        with start_kafka(plan.folder / "kafka") as broker:
-            for part in on_kafka:
-                console.print(f"{part} …")
-                rows += _ON_KAFKA[part](plan, broker.bootstrap)
+    for part in [part for part in parts if part in _ON_KAFKA]:
+        console.print(f"{part} …")
+        with start_kafka(plan.folder / f"kafka-{part}") as broker:
+            rows += _ON_KAFKA[part](plan, broker.bootstrap)
 
 
 def _write(
