@@ -1,56 +1,28 @@
 """`python -m bench [PART…] [--rounds N] [--quick] [--million]`: every part, or those named, and one report of them."""
 
-import logging
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from enum import StrEnum
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
-from bench import engine, latency, profile, scale, start, streaming
 from bench.machine import describe_machine
+from bench.parts import FOOTNOTES, Part, run_part
 from bench.picture import draw
 from bench.plan import Plan
 from bench.report import Row, table, to_json
-from worker.demo.broker import start_kafka
-
-
-class Part(StrEnum):
-    """What can be run alone."""
-
-    ENGINE = engine.PART
-    STREAMING = streaming.PART
-    LATENCY = latency.PART
-    SCALE = scale.PART
-    START = start.PART
-    PROFILE = profile.PART
-
 
 _HERE: Final = Path(__file__).parent
 _QUICK_OUTPUT: Final = Path("build/bench")
 _QUICK: Final = 0.05
 _WIDTH: Final = 180
 """Of the table where it goes into a file."""
-_ON_KAFKA: Final[dict[Part, Callable[[Plan, str], list[Row]]]] = {
-    Part.STREAMING: streaming.run,
-    Part.LATENCY: latency.run,
-    Part.SCALE: scale.run,
-    Part.START: start.run,
-    Part.PROFILE: profile.run,
-}
-_FOOTNOTES: Final = {
-    Part.ENGINE: engine.FOOTNOTE,
-    Part.STREAMING: streaming.FOOTNOTE,
-    Part.LATENCY: latency.FOOTNOTE,
-    Part.SCALE: scale.FOOTNOTE,
-    Part.START: start.FOOTNOTE,
-    Part.PROFILE: profile.FOOTNOTE,
-}
 
 
 def main(
@@ -73,8 +45,6 @@ def main(
     ] = None,
 ) -> None:
     """Measure the worker beside what else one could run."""
-    # It complains of topics that were created a moment ago.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
     machine = describe_machine()
     for name, value in machine.items():
@@ -90,24 +60,22 @@ def main(
         finally:
             # Of the parts that came to an end: minutes of figures are not to go with one that did not.
             done = [part for part in chosen if any(row.part == part for row in rows)]
-            footnotes = [_FOOTNOTES[part] for part in done]
+            footnotes = [FOOTNOTES[part] for part in done]
             console.print(table(rows, footnotes))
             run_as = {"rounds": rounds, "size": size, "seed": seed, "asked": chosen, "done": done}
             _write(output or (_QUICK_OUTPUT if quick else _HERE), rows, machine, footnotes, run_as)
 
 
 def run(parts: Sequence[Part], plan: Plan, console: Console, rows: list[Row]) -> None:
-    """The parts, one after the other, their rows put behind `rows`; a broker of its own for each that needs one.
+    """The parts, one after the other, their rows put behind `rows`.
 
-    One that still deletes what the part before left behind would take its share of the cores.
+    Each in a process of its own with a broker of its own. What a part before left in either, to be collected or deleted, would
+    take its share of the cores: latencies came out four times as long.
     """
-    if Part.ENGINE in parts:
-        console.print(f"{Part.ENGINE} …")
-        rows += engine.run(plan)
-    for part in [part for part in parts if part in _ON_KAFKA]:
+    for part in parts:
         console.print(f"{part} …")
-        with start_kafka(plan.folder / f"kafka-{part}") as broker:
-            rows += _ON_KAFKA[part](plan, broker.bootstrap)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+            rows += alone.submit(run_part, part, plan).result()
 
 
 def _write(

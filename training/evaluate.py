@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -25,13 +25,14 @@ from training.labels import SPAN_LABELS, Row
 from training.spans import best_threshold, character_f1
 from training.split import halves
 from worker.batching import CPU_TOKENS, cut
-from worker.classifier import HARM_LABELS, LABELS, Found, combine
+from worker.classifier import HARM_LABELS, LABELS, Found, Piece, combine
 from worker.evaluation import HARM_ANY, collect, curves
 from worker.evaluation import measure as measure_question
 from worker.evaluation_picture import draw
 from worker.evaluation_report import Method, Report, Rows, Thresholds
 from worker.normalise import fold, normalise
 from worker.onnx import OnnxClassifier
+from worker.runs import Runs
 
 FEWEST: Final = 10
 """Rows on either side that a set needs before its own figure means anything."""
@@ -81,19 +82,33 @@ class Figures:
     macro_f1: float
 
 
+class _Batch(NamedTuple):
+    """Pieces of one width, and their numbers."""
+
+    at: Sequence[int]
+    pieces: Sequence[Piece]
+
+
 class Model:
     """An exported model: normalised texts → what the worker would find in them."""
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
         self.classifier = OnnxClassifier(folder, threads=threads)
+        self._runs = Runs[_Batch, list[Found]](
+            lambda batch: self.classifier.score(batch.pieces), self.classifier.runs_at_once
+        )
 
     def find(self, texts: Sequence[str]) -> list[Found]:
         """In the order given; batches of one width, as in the worker."""
         pieces = [(i, piece) for i, of_text in enumerate(self.classifier.encode(texts)) for piece in of_text]
+        widths = [self.classifier.width(piece) for _, piece in pieces]
+        batches = [_Batch(at, [pieces[i][1] for i in at]) for at in cut(widths, CPU_TOKENS)]
+        of_piece: dict[int, Found] = {}
+        for batch, found in self._runs.results(batches, sum(widths)):
+            of_piece |= zip(batch.at, found, strict=True)
         by_text: list[list[Found]] = [[] for _ in texts]
-        for batch in cut([self.classifier.width(piece) for _, piece in pieces], CPU_TOKENS):
-            for at, found in zip(batch, self.classifier.score([pieces[at][1] for at in batch]), strict=True):
-                by_text[pieces[at][0]].append(found)
+        for at, (i, _) in enumerate(pieces):
+            by_text[i].append(of_piece[at])
         return [combine(found) for found in by_text]
 
     def __call__(self, texts: Sequence[str]) -> Array:
