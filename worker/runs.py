@@ -4,6 +4,7 @@ One run on one core wastes less than one run on all of them: nothing waits for t
 costs a token what a large one does. So cores are filled with runs, not runs with cores.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -80,7 +81,10 @@ class Runs(Generic[Batch, Result]):
 
 def _step_back() -> None:
     """Let the event loop, and whoever reads and publishes, go first: they need little, and every comment waits for it."""
-    if sys.platform == "linux":  # where each thread has a niceness of its own
+    if sys.platform != "linux":  # only there has each thread a niceness of its own
+        return
+    # A sandbox may refuse; then nobody goes first, which is no reason to end.
+    with contextlib.suppress(OSError):
         thread = threading.get_native_id()
         niceness = os.getpriority(os.PRIO_PROCESS, thread) + _NICE
         os.setpriority(os.PRIO_PROCESS, thread, min(niceness, _NICEST))

@@ -140,3 +140,13 @@ def test_its_threads_are_nicer_than_the_others() -> None:
     ((_, theirs),) = Runs(niceness, 1).results(["a"], 1)
 
     assert (mine, theirs) == (os.getpriority(os.PRIO_PROCESS, 0), min(19, mine + 5))
+
+
+def test_where_that_is_refused_it_runs_all_the_same(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    model.open.set()
+
+    assert dict(Runs(model.run, 1).results(["a"], 1)) == {"a": "A"}
