@@ -1,7 +1,8 @@
 """When to leave: cutoffs for the first stage's scores, chosen on the tuning half of the dev rows.
 
 They begin where each label by itself misses a small share of what the default model finds, and are tightened until no line of the
-figures loses too much: first the one that wins back the most for the fewest comments that stay.
+figures loses too much: first the one that wins back the most for the fewest comments that stay. Two labels always reach a person,
+since a life may depend on them: of these, not even a weak sign may leave.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +25,20 @@ MOST_LOST: Final = 0.4
 MOST_LOST_OF_FEW: Final = 1.5
 """Points that a line may lose; the second one where so few rows decide it that one row may cost a point."""
 FEW: Final = 50
+NEVER: Final = ("threat", "self_harm")
+"""Labels of which nothing leaves that a policy could send to a person, however little it counts as found: policies ask for far
+lower scores than the thresholds are."""
+SIGN: Final = "0.70"
+"""The precision that makes a sign, in `operating_points.json`."""
 _STEPS: Final = (0.85, 0.6)
 """A cutoff is tightened by one of these."""
 _KIND_BELOW: Final = len(HARM_LABELS)
 _KIND_FROM: Final = _KIND_BELOW + 1
 
 
-def choose(rows: Sequence[Row], early: Array, scores: Array, thresholds: Mapping[str, float]) -> Leaving:
+def choose(
+    rows: Sequence[Row], early: Array, scores: Array, thresholds: Mapping[str, float], signs: Mapping[str, float]
+) -> Leaving:
     """The rule.
 
     Args:
@@ -38,6 +46,7 @@ def choose(rows: Sequence[Row], early: Array, scores: Array, thresholds: Mapping
         early: the first stage's scores of them, float64 [rows, labels].
         scores: the default model's.
         thresholds: from where on that one has found a label.
+        signs: per label of `NEVER`, from where on nothing may leave.
     """
     of = lines(rows)
     natural = np.array([r.source in NATURAL for r in rows])
@@ -62,6 +71,9 @@ def choose(rows: Sequence[Row], early: Array, scores: Array, thresholds: Mapping
             better, key=lambda b: (too_much - b[0][0]) / max(1e-3, leaving - b[0][1])
         )
         too_much, leaving = too_much_then, leaving_then
+    for label, sign in signs.items():
+        column = LABELS.index(label)
+        at[column] = min([at[column], *early[scores[:, column] >= sign, column]])
     rounded = [round(float(cutoff), 4) for cutoff in at]
     return Leaving(dict(zip(HARM_LABELS, rounded, strict=False)), rounded[_KIND_BELOW], rounded[_KIND_FROM])
 

@@ -23,8 +23,11 @@ from training.pace import natural, pace
 from training.spans import character_f1
 from training.split import halves
 from training.stages import Head, first_stage, rest
-from worker.classifier import HARM_LABELS, LABELS
+from worker.classifier import HARM_LABELS, LABELS, Found
 from worker.early import FIRST_STAGE, Leaving
+from worker.operating_points import operating_points_of
+from worker.policy_file import load_policy
+from worker.records import Action, AgeBand
 
 LAYER: Final = 3
 """Behind which layer comments may leave. RESULTS.md has the others."""
@@ -77,7 +80,9 @@ def export(head: Head, layer: int, default: Path, folder: Path) -> None:
 def settle(tune: Sequence[Row], default: Path, folder: Path) -> None:
     """Choose when to leave, and write it to config.json."""
     texts = [r.text for r in tune]
-    rule = cutoffs.choose(tune, Model(folder)(texts), Model(default)(texts), _thresholds(folder))
+    points = json.loads((folder / "operating_points.json").read_text(encoding="utf-8"))
+    signs = {label: points[label][cutoffs.SIGN] for label in cutoffs.NEVER if points[label][cutoffs.SIGN] is not None}
+    rule = cutoffs.choose(tune, Model(folder)(texts), Model(default)(texts), _thresholds(folder), signs)
     _write_rule(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")), rule)
 
 
@@ -98,8 +103,21 @@ def measure(held: Sequence[Row], default: Path, folder: Path) -> dict[str, Any]:
         **figures,
         "rule": json.loads((folder / "config.json").read_text(encoding="utf-8"))["early"],
         "lost": lost(lines(held), scores, fewer, thresholds),
+        "policy": _decided(before, after, folder),
         "left": {source: _leavers(left[rows], harm[rows]) for source, rows in {"all": left | True, **of_sets}.items()},
     }
+
+
+def _decided(before: Sequence[Found], after: Sequence[Found], folder: Path) -> dict[str, int]:
+    """How often the default policy does something about a comment that children would read, and how often no more."""
+    policy = load_policy("default", operating_points_of(str(folder)))
+
+    def acts(found: Found) -> bool:
+        verdict = policy.decide(found.scores, AgeBand.UNDER_13, None, language_supported=True)
+        return verdict.action not in (Action.ALLOW, Action.HIGHLIGHT)
+
+    acted = [at for at, found in enumerate(before) if acts(found)]
+    return {"acted": len(acted), "let_through": sum(not acts(after[at]) for at in acted)}
 
 
 def _leavers(left: Array, harm: Array) -> dict[str, int]:

@@ -23,7 +23,9 @@ For whom and what for, what it was taught on, under which licences, and its limi
 
 - Of the comments in which the default model finds harm, it misses **{missed_share:.2%}** ({missed} of {harmful}) in the dev rows
   that chose nothing, which are rich in harm that does not show; among those of sets with natural base rates {natural_missed} of
-  {natural_harmful}.
+  {natural_harmful}. Of {acted:,} about which the default policy would do something where children read, it lets {let_through}
+  through. Cutoffs for `threat` and `self_harm` are such that nothing leaves from the score on at which the default model is right
+  in 70 of 100 cases; where it counts as found is far above that.
 - What leaves has scores of the head's, which are the coarser ones: they serve to say that nothing is there,
   hardly to rank harmless comments by or to take their mean.
 - It gains nothing where most comments are harmful, and loses a little there.
@@ -88,6 +90,7 @@ def card(figures: Mapping[str, Any], folder: Path) -> None:
         missed_share=left["all"]["missed"] / max(1, left["all"]["harmful"]),
         natural_missed=sum(of["missed"] for of in natural),
         natural_harmful=sum(of["harmful"] for of in natural),
+        **figures["policy"],
         median=median,
         least=least,
         most=most,
