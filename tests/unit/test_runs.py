@@ -83,10 +83,19 @@ def test_as_many_are_run_at_once_as_may_be(model: Model, callers: ThreadPoolExec
     assert model.most == 3
 
 
+@pytest.mark.parametrize(
+    ("patience_s", "order"),
+    [
+        (1.0, ["much 1", "little", "much 2", "much 3"]),
+        # Three microseconds later, the patience of who wants much is over.
+        (1e-9, ["much 1", "much 2", "much 3", "little"]),
+    ],
+    ids=["who wants much waits", "but not for ever"],
+)
 def test_who_wants_little_passes_who_wants_much(
-    model: Model, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    model: Model, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, patience_s: float, order: list[str]
 ) -> None:
-    monkeypatch.setattr(runs, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(runs, "PATIENCE_S", patience_s)
     shared: Runs[str, str] = Runs(model.run, 1)
     much = callers.submit(lambda: list(shared.results(["much 1", "much 2", "much 3"], 3000)))
     model.until_begun(1)
@@ -95,21 +104,7 @@ def test_who_wants_little_passes_who_wants_much(
     model.open.set()
 
     assert (len(much.result(PATIENCE_S)), len(little.result(PATIENCE_S))) == (3, 1)
-    assert model.begun == ["much 1", "little", "much 2", "much 3"]
-
-
-def test_but_not_for_ever(model: Model, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "PATIENCE_S", 1e-9)
-    shared: Runs[str, str] = Runs(model.run, 1)
-    much = callers.submit(lambda: list(shared.results(["much 1", "much 2", "much 3"], 3000)))
-    model.until_begun(1)
-    # Three microseconds later, the patience of who wants much is over.
-    little = callers.submit(lambda: list(shared.results(["little"], 10)))
-    until_waiting(shared, 3)
-    model.open.set()
-
-    assert (len(much.result(PATIENCE_S)), len(little.result(PATIENCE_S))) == (3, 1)
-    assert model.begun == ["much 1", "much 2", "much 3", "little"]
+    assert model.begun == order
 
 
 def test_when_one_fails_none_of_the_others_is_left_under_way(model: Model, callers: ThreadPoolExecutor) -> None:
