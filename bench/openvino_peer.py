@@ -3,7 +3,6 @@
 The note says how far its logits are from ONNX Runtime's, and how far those of a text move with its company: fast is not enough.
 """
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -12,16 +11,12 @@ import onnxruntime
 
 from bench.contest import NotInstalledError, Work, serve
 from worker.batching import CPU_TOKENS, cut
-from worker.classifier import Piece
-from worker.loading import load_classifier
-from worker.onnx import model_folder
+from worker.onnx import OnnxClassifier, model_folder
 
 _OUTPUT: Final = "logits"
 _COMPARED: Final = 8
 """Pieces of one width whose logits are looked at."""
 _CONFIGURATION: Final = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-
-Inputs = dict[str, np.ndarray[Any, np.dtype[np.int64]]]
 
 
 def main() -> None:
@@ -35,11 +30,12 @@ def prepare() -> Work:
         raise NotInstalledError("OpenVINO: pip install comment-screener[bench]")
     import openvino  # noqa: PLC0415  an extra
 
-    classifier, path = load_classifier("default"), model_folder("default") / "model.onnx"
+    folder = model_folder("default")
+    classifier, path = OnnxClassifier(folder), folder / "model.onnx"
     compiled = openvino.Core().compile_model(str(path), "CPU", _CONFIGURATION)
     queue = openvino.AsyncInferQueue(compiled)
 
-    def logits(inputs: Inputs) -> Any:
+    def logits(inputs: dict[str, Any]) -> Any:
         return compiled(inputs)[compiled.output(_OUTPUT)]
 
     theirs = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -49,7 +45,7 @@ def prepare() -> Work:
     def work(texts: list[str]) -> str:
         pieces = [piece for of_text in classifier.encode(texts) for piece in of_text]
         widths = [classifier.width(piece) for piece in pieces]
-        batches = [_inputs([pieces[at] for at in batch], widths[batch[0]]) for batch in cut(widths, CPU_TOKENS)]
+        batches = [classifier.feeds([pieces[at] for at in batch]) for batch in cut(widths, CPU_TOKENS)]
         for batch in batches:
             queue.start_async(batch)
         queue.wait_all()
@@ -67,15 +63,6 @@ def prepare() -> Work:
         return notes[0]
 
     return work
-
-
-def _inputs(pieces: Sequence[Piece], width: int) -> Inputs:
-    """Token ids and mask, int64 [pieces, width] each."""
-    tokens, mask = (np.zeros((len(pieces), width), np.int64) for _ in range(2))
-    for row, piece in enumerate(pieces):
-        tokens[row, : len(piece.tokens)] = piece.tokens
-        mask[row, : len(piece.tokens)] = 1
-    return {"input_ids": tokens, "attention_mask": mask}
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class OnnxClassifier:
         return self._tokenizer.width(piece)
 
     def score(self, pieces: Sequence[Piece]) -> list[Found]:
-        feeds = self._feeds(pieces)
+        feeds = self.feeds(pieces)
         if self._first is None or self._leaving is None:
             return self._read(pieces, _run(self._session, self._outputs, feeds))
         hidden, early_logits = _run(self._first, [HIDDEN, EARLY_OUTPUT], feeds)
@@ -133,15 +133,15 @@ class OnnxClassifier:
 
     def token_probabilities(self, pieces: Sequence[Piece]) -> list[Any]:
         """Per piece what `Pointer.threshold` is compared with: float32 [tokens, span labels]. For choosing that threshold."""
-        feeds = self._feeds(pieces)
+        feeds = self.feeds(pieces)
         if self._first is not None:
             (hidden,) = _run(self._first, [HIDDEN], feeds)
             feeds = {HIDDEN: hidden, "attention_mask": feeds["attention_mask"]}
         marks = sigmoid(_run(self._session, [TOKEN_OUTPUT], feeds)[0])
         return [marks[row, : len(piece.tokens)] for row, piece in enumerate(pieces)]
 
-    def _feeds(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        """What the model's (first) stage is given: int64 [batch, width] each."""
+    def feeds(self, pieces: Sequence[Piece]) -> dict[str, Any]:
+        """What the model's (first) stage is given of pieces of one width: int64 [batch, width] each."""
         width = self.width(max(pieces, key=lambda piece: len(piece.tokens)))
         input_ids = np.full((len(pieces), width), self._tokenizer.pad, dtype=np.int64)
         attention_mask = np.zeros((len(pieces), width), dtype=np.int64)
