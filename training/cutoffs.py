@@ -28,7 +28,7 @@ FEW: Final = 50
 NEVER: Final = ("threat", "self_harm")
 """Labels of which nothing leaves that a policy could send to a person, however little it counts as found: policies ask for far
 lower scores than the thresholds are."""
-SIGN: Final = "0.70"
+SIGN: Final = 0.70
 """The precision that makes a sign, in `operating_points.json`."""
 _STEPS: Final = (0.85, 0.6)
 """A cutoff is tightened by one of these."""

@@ -113,7 +113,12 @@ class Model:
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Scores in [0, 1], float64 [texts, labels]."""
-        return np.array([[found.scores[label] for label in LABELS] for found in self.find(texts)])
+        return table(self.find(texts))
+
+
+def table(found: Sequence[Found]) -> Array:
+    """Scores in [0, 1], float64 [texts, labels]."""
+    return np.array([[each.scores[label] for label in LABELS] for each in found])
 
 
 def cells(rows: Sequence[Row], label: str) -> tuple[list[int], list[bool]]:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from training import cutoffs
-from training.evaluate import Array, Model, summarise
+from training.evaluate import Array, Model, summarise, table
 from training.first_head import look, teach, texts_to_teach
 from training.labels import Row
 from training.lines import lines, lost
@@ -23,7 +23,8 @@ from training.pace import natural, pace
 from training.spans import character_f1
 from training.split import halves
 from training.stages import Head, first_stage, rest
-from worker.classifier import HARM_LABELS, LABELS, Found
+from worker.classifier import HARM_LABELS, Found
+from worker.cli_scoring import read_thresholds
 from worker.early import FIRST_STAGE, Leaving
 from worker.operating_points import operating_points_of
 from worker.policy_file import load_policy
@@ -34,7 +35,8 @@ LAYER: Final = 3
 FOLDER: Final = "fast"
 """In the work directory: what the default model saw and said of the texts that teach."""
 FIGURES: Final = "figures-fast.json"
-_AS_THEY_ARE: Final = ("tokenizer.json", "tokenizer_config.json", "thresholds.json", "operating_points.json")
+_THRESHOLDS: Final = "thresholds.json"
+_AS_THEY_ARE: Final = ("tokenizer.json", "tokenizer_config.json", _THRESHOLDS, "operating_points.json")
 _ALL_LEAVE: Final = Leaving(dict.fromkeys(HARM_LABELS, 1.0))
 
 
@@ -80,17 +82,18 @@ def export(head: Head, layer: int, default: Path, folder: Path) -> None:
 def settle(tune: Sequence[Row], default: Path, folder: Path) -> None:
     """Choose when to leave, and write it to config.json."""
     texts = [r.text for r in tune]
-    points = json.loads((folder / "operating_points.json").read_text(encoding="utf-8"))
-    signs = {label: points[label][cutoffs.SIGN] for label in cutoffs.NEVER if points[label][cutoffs.SIGN] is not None}
-    rule = cutoffs.choose(tune, Model(folder)(texts), Model(default)(texts), _thresholds(folder), signs)
+    points = operating_points_of(str(folder))
+    signs = {label: sign for label in cutoffs.NEVER if (sign := points[label][cutoffs.SIGN]) is not None}
+    thresholds = read_thresholds(folder / _THRESHOLDS)
+    rule = cutoffs.choose(tune, Model(folder)(texts), Model(default)(texts), thresholds, signs)
     _write_rule(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")), rule)
 
 
 def measure(held: Sequence[Row], default: Path, folder: Path) -> dict[str, Any]:
     """Both models on the same rows: every line's figures, who left, and what was missed."""
-    texts, thresholds = [r.text for r in held], _thresholds(folder)
+    texts, thresholds = [r.text for r in held], read_thresholds(folder / _THRESHOLDS)
     before, after = Model(default).find(texts), Model(folder).find(texts)
-    scores, fewer = (np.array([[f.scores[label] for label in LABELS] for f in found]) for found in (before, after))
+    scores, fewer = table(before), table(after)
     # What stays has the default model's scores to the last digit.
     left = (scores != fewer).any(1)
     harm = cutoffs.harmful(scores, thresholds)
@@ -122,11 +125,6 @@ def _decided(before: Sequence[Found], after: Sequence[Found], folder: Path) -> d
 
 def _leavers(left: Array, harm: Array) -> dict[str, int]:
     return {"n": len(left), "left": int(left.sum()), "harmful": int(harm.sum()), "missed": int((left & harm).sum())}
-
-
-def _thresholds(folder: Path) -> dict[str, float]:
-    found: dict[str, float] = json.loads((folder / "thresholds.json").read_text(encoding="utf-8"))
-    return found
 
 
 def _write_rule(folder: Path, config: Mapping[str, Any], rule: Leaving) -> None:

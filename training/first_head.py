@@ -20,7 +20,7 @@ from training.labels import Row
 from training.split import epoch_rows
 from training.stages import Head, pooled_behind
 from worker.batching import cut
-from worker.classifier import LABELS
+from worker.classifier import LABELS, Piece
 from worker.normalise import normalise
 from worker.onnx import OnnxClassifier
 
@@ -66,7 +66,6 @@ LEAST_SPREAD: Final = 0.05
 way, and the head would learn the rounding, which is not there when it runs."""
 SEED: Final = 17
 _BATCH_TOKENS: Final = 4096
-_WIDTH_STEP: Final = 8
 
 
 def texts_to_teach(rows: Sequence[Row]) -> list[str]:
@@ -85,9 +84,9 @@ def look(folder: Path, texts: Sequence[str], layers: Sequence[int]) -> tuple[dic
     """
     whole, names = pooled_behind(onnx.load(folder / "model.onnx"), layers)
     session = open_session(whole.SerializeToString(), 0)
-    pieces = [of_text[0] for of_text in OnnxClassifier(folder, threads=1).encode(texts)]
-    tokens = [piece.tokens[:MAX_TOKENS] for piece in pieces]
-    widths = [-(-len(t) // _WIDTH_STEP) * _WIDTH_STEP for t in tokens]
+    classifier = OnnxClassifier(folder, threads=1)
+    tokens = [of_text[0].tokens[:MAX_TOKENS] for of_text in classifier.encode(texts)]
+    widths = [classifier.width(Piece(t)) for t in tokens]
     seen: dict[int, Array] = {}
     logits = np.zeros((len(tokens), len(LABELS)), np.float32)
     for batch in cut(widths, _BATCH_TOKENS):
