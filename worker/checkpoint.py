@@ -18,7 +18,7 @@ from worker.hub import fetch
 from worker.model_source import folder_of, on_hub
 from worker.outputs import columns_of, describe, is_multi_label, read_json, read_label_map, scores_of
 from worker.records import Model
-from worker.tokenizer import LARGEST, MAX_PIECE_TOKENS, Tokenizer
+from worker.tokenizer import CPU_STEP, GPU_STEP, LARGEST, MAX_PIECE_TOKENS, Tokenizer
 
 try:
     import torch
@@ -125,7 +125,7 @@ class TorchClassifier:
             raise StartupError(
                 f"{folder}: it has {model.config.num_labels} outputs, and config.json names output {last}"
             )
-        self._tokenizer = Tokenizer(folder, _readable_tokens(model))
+        self._tokenizer = Tokenizer(folder, _readable_tokens(model), width_step=GPU_STEP if on_gpu else CPU_STEP)
         vocabulary = model.get_input_embeddings().num_embeddings
         if self._tokenizer.size > vocabulary:
             # The first comment with such a token would take a GPU out of service for the whole process.

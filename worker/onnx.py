@@ -24,13 +24,15 @@ from worker.files import MIB, check_size
 from worker.model_source import folder_of
 from worker.outputs import columns_of, describe, is_multi_label, read_json, read_label_map, scores_of, sigmoid
 from worker.records import Span
-from worker.tokenizer import LARGEST, MAX_PIECE_TOKENS, Tokenizer
+from worker.tokenizer import CPU_STEP, GPU_STEP, LARGEST, MAX_PIECE_TOKENS, Tokenizer
 
 _GPU: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"
 _LARGEST: Final = {"model.onnx": 2048 * MIB, FIRST_STAGE: 2048 * MIB} | LARGEST
 """A model has no more in one file."""
 _HASHED: Final = ("model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json")
+SLOW_FUSIONS: Final = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion"]
+"""ONNX Runtime's optimisers that make one node of two sums and a layer norm: on a CPU it then takes several times as long."""
 TOKEN_OUTPUT: Final = "token_logits"  # noqa: S105  the name of an output
 _KIND_FROM: Final = 0.4
 """Mean probability from which a span carries the name of a kind; below, that of the pointer's first label."""
@@ -86,13 +88,14 @@ class OnnxClassifier:
         self.model = describe(folder, files, config, label_map)
         self._multi_label = is_multi_label(config)
 
-        self._tokenizer = Tokenizer(folder, int(config.get("max_position_embeddings", MAX_PIECE_TOKENS)))
         self._session = _open(folder / "model.onnx")
         self._leaving = read_leaving(config, folder, self.labels)
         self._first = None if self._leaving is None else _open(folder / FIRST_STAGE)
         on_gpu = _GPU in self._session.get_providers()
         self.runs_at_once = 1 if on_gpu else threads or len(os.sched_getaffinity(0))
         self.batch_tokens = GPU_TOKENS if on_gpu else CPU_TOKENS
+        longest = int(config.get("max_position_embeddings", MAX_PIECE_TOKENS))
+        self._tokenizer = Tokenizer(folder, longest, width_step=GPU_STEP if on_gpu else CPU_STEP)
         first = self._first or self._session
         self._inputs = {node.name for node in first.get_inputs()}
         self._outputs = [self._session.get_outputs()[0].name]
@@ -200,8 +203,9 @@ def _open(file: Path) -> onnxruntime.InferenceSession:
         providers = [_GPU, _CPU]
         # CUDA and cuDNN come as packages, where the loader does not look.
         onnxruntime.preload_dlls()
+    unwanted = SLOW_FUSIONS if providers == [_CPU] else None
     try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(file), options, providers=providers, disabled_optimizers=unwanted)
     except Exception as error:
         raise StartupError(f"{file} does not load: {error}") from error
     if session.get_providers()[0] != providers[0]:

@@ -18,7 +18,10 @@ OVERLAP_TOKENS: Final = 32
 """Pieces share this much, so that a sentence cut in two is whole in one of them."""
 LARGEST: Final = {"tokenizer.json": 64 * MIB, "tokenizer_config.json": MIB}
 """The largest vocabularies are a quarter of that."""
-_WIDTH_STEP: Final = 8
+CPU_STEP: Final = 1
+"""A run of the model costs a core what three tokens do, so a batch for each length is cheaper than any padding."""
+GPU_STEP: Final = 8
+"""What a GPU likes its matrices to be multiples of; it wants large batches besides, and few shapes."""
 _RUST: Final = "pyo3_runtime"
 """Where the exception for a panic says that it lives; it cannot be imported."""
 
@@ -29,6 +32,7 @@ class Tokenizer:
     Args:
         folder: `tokenizer.json`, or the vocabulary of a tokenizer that has a fast one.
         max_tokens: that the model reads at once; more than `MAX_PIECE_TOKENS` makes no difference.
+        width_step: widths are multiples of it. 1 leaves nothing to fill up; wider steps mean fewer, fuller batches.
 
     Attributes:
         pad: the token that pieces are filled up with.
@@ -38,7 +42,7 @@ class Tokenizer:
         StartupError: it does not load, or is not a fast one.
     """
 
-    def __init__(self, folder: Path, max_tokens: int) -> None:
+    def __init__(self, folder: Path, max_tokens: int, *, width_step: int) -> None:
         transformers_logging.set_verbosity_error()
         try:
             self._tokenize: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -49,6 +53,7 @@ class Tokenizer:
         self.pad: int = self._tokenize.pad_token_id or 0
         self.size: int = len(self._tokenize)
         self._max_tokens = min(MAX_PIECE_TOKENS, max_tokens)
+        self._width_step = width_step
 
     def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
         """Pieces of each text, as `Classifier.encode` has to give them."""
@@ -76,11 +81,12 @@ class Tokenizer:
     def width(self, piece: Piece) -> int:
         """In steps, and never more than the model can read."""
         # At least one step: without special tokens, a text of which nothing is left is an empty piece.
-        return min(max(1, -(-len(piece.tokens) // _WIDTH_STEP)) * _WIDTH_STEP, self._max_tokens)
+        return min(max(1, -(-len(piece.tokens) // self._width_step)) * self._width_step, self._max_tokens)
 
     def widths(self) -> list[int]:
         """All that there are."""
-        return sorted({min(width, self._max_tokens) for width in range(_WIDTH_STEP, MAX_PIECE_TOKENS + 1, _WIDTH_STEP)})
+        step = self._width_step
+        return sorted({min(width, self._max_tokens) for width in range(step, MAX_PIECE_TOKENS + 1, step)})
 
 
 def _places(encoding: Any) -> Places:
