@@ -114,7 +114,7 @@ def static(g: Graph, x: str, layer: Layer, *, seen: Mapping[str, Array], bits: i
     top = np.maximum(seen[name], 1e-5)
     even = top**SMOOTHING / np.maximum(np.abs(layer.weight).max(1), 1e-5) ** (1 - SMOOTHING)
     even = (even / np.exp(np.log(even).mean())).astype(np.float32)
-    weight, weight_scale, zero = int8_weights(g, Layer(name, layer.weight * even[:, None], layer.bias), bits)
+    weight, weight_scale, zero = int8_weights(g, Layer(name, layer.weight * even[:, None]), bits)
     g.constant(f"{name}_xs", np.array((top / even).max() / 127, np.float32))
     g.constant(f"{name}_xz", np.array(128, np.uint8))
     g.add("Mul", [x, g.constant(f"{name}_even", (1 / even).astype(np.float32))], f"{name}_evened")

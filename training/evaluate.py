@@ -31,7 +31,7 @@ from worker.evaluation import measure as measure_question
 from worker.evaluation_picture import draw
 from worker.evaluation_report import Method, Report, Rows, Thresholds
 from worker.normalise import fold, normalise
-from worker.onnx import OnnxClassifier
+from worker.onnx import SLOW_FUSIONS, OnnxClassifier
 from worker.runs import Runs
 
 FEWEST: Final = 10
@@ -451,7 +451,9 @@ def _plain(figures: Mapping[str, Figures]) -> dict[str, Any]:
 def open_session(model: bytes, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+    )
 
 
 def score(session: Any, tokens: Sequence[Sequence[int]], batch: int = 16) -> Array:

@@ -4,7 +4,8 @@ Why not the stock route (trace, fuse, `quantize_dynamic`)? It scales the activat
 takes from that batch, so a text's score would depend on its neighbours, by as much as 0.15, and the worker promises that it
 does not. Here each token has its own scale. `compare` has the other ways that were tried, RESULTS.md what came of them.
 
-The nodes are those that ONNX Runtime's own optimiser would arrive at (`com.microsoft` domain), so it need not search.
+The nodes are chosen by the clock (bench/RESULTS.md), some of them ONNX Runtime's own (`com.microsoft` domain). Beside the
+products, what counts is how often the activations are walked over.
 """
 
 import json
@@ -27,13 +28,16 @@ from worker.classifier import LABELS
 
 Array = np.ndarray[Any, Any]
 
-OPSET: Final = 17
+OPSET: Final = 21
+"""From here on `QuantizeLinear` takes a scale a block, which is how each token has its own."""
 HEADS: Final = 12
 EPSILON: Final = 1e-12
 BITS: Final = 7
 """Of a weight. With 8, a sum of two products can overflow the 16 bits in which x86 machines without VNNI instructions add
 them up: the same model would then give other scores there. With 7 it cannot."""
 
+GELU_LEAST: Final = 0.17
+"""No output of GELU is below minus this."""
 SPAN_THRESHOLD: Final = 0.4
 """From which probability a token belongs to a span, until `evaluate` has found a better one."""
 MASKED: Final = -10_000.0
@@ -43,11 +47,16 @@ _TOKENIZER_SETTINGS: Final = frozenset({"do_lower_case", "model_max_length"})
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A linear layer: `weight` float32 [in, out] and `bias` [out]. The name is unique in the graph."""
+    """A linear layer's product, without its bias. The name is unique in the graph.
+
+    Attributes:
+        weight: float32 [in, out].
+        least: its inputs are never below minus this; None where they are as large on either side.
+    """
 
     name: str
     weight: Array
-    bias: Array
+    least: float | None = None
 
 
 class Graph:
@@ -69,6 +78,11 @@ class Graph:
 Linear = Callable[[Graph, str, Layer], str]
 """Adds x [batch, sequence, in] · weight, named like the layer, and returns that name. The node after it adds the bias."""
 
+_MIDDLE: Final = 128
+_LOW: Final = 22
+ZEROS: Final = (_MIDDLE, _LOW)
+"""What stands for zero in uint8: the middle, or lower where inputs hardly go below zero."""
+
 
 def build(state: Mapping[str, Array], linear: Linear, *, quantised: bool = True) -> bytes:
     """The graph as bytes.
@@ -76,39 +90,62 @@ def build(state: Mapping[str, Array], linear: Linear, *, quantised: bool = True)
     Inputs input_ids, attention_mask: int64 [batch, sequence]; outputs logits: float32 [batch, 9], and token_logits: float32
     [batch, sequence, 5], in the order of `SPAN_LABELS`.
 
-    `state` is the trained model's state, `linear` how its linear layers are computed; `quantised` is about the word table.
+    `state` is the trained model's state, `linear` how its linear layers are computed; `quantised` is about the rest: the word
+    table, and GELU.
     """
     g = Graph()
     hidden = _embed(g, state, quantised=quantised)
     layers = 1 + max(int(k.split(".")[3]) for k in state if k.startswith("encoder.encoder.layer."))
     g.add("Cast", ["attention_mask"], "mask_int", to=TensorProto.INT32)
+    g.add("Unsqueeze", ["attention_mask", g.constant("last", np.array([-1], np.int64))], "mask_of_tokens")
+    g.add("Shape", ["mask_of_tokens"], "of_tokens")
+    for zero in ZEROS:
+        # What quantised zero is, for each token: the operator wants as many of them as there are scales.
+        of_each = numpy_helper.from_array(np.array([zero], np.uint8))
+        g.add("ConstantOfShape", ["of_tokens"], f"zero_{zero}_each", value=of_each)
+        g.constant(f"zero_{zero}", np.array(zero, np.uint8))
 
-    def apply(x: str, name: str, *keys: str) -> tuple[str, str]:
-        """Layers that read the same input are computed as one. Returns the product and the bias that is still to add."""
+    def product(x: str, name: str, *keys: str, least: float | None = None) -> str:
+        """Layers that read the same input are computed as one."""
         weight = np.concatenate([state[f"{k}.weight"] for k in keys]).T.astype(np.float32)
-        bias = np.concatenate([state[f"{k}.bias"] for k in keys]).astype(np.float32)
-        return linear(g, x, Layer(name, weight, bias)), g.constant(f"{name}_bias", bias)
+        return linear(g, x, Layer(name, weight, least))
 
-    def norm(product: tuple[str, str], residual: str, name: str, key: str) -> str:
-        x, bias = product
-        gain = g.constant(f"{name}_gain", state[f"{key}.weight"].astype(np.float32))
-        shift = g.constant(f"{name}_shift", state[f"{key}.bias"].astype(np.float32))
-        return g.add("SkipLayerNormalization", [x, residual, gain, shift, bias], name, MS, epsilon=EPSILON)
+    def vector(name: str, value: Array) -> str:
+        return g.constant(name, value.astype(np.float32))
+
+    def norm(x: str, bias: Array, residual: str, name: str, key: str) -> str:
+        # Not SkipLayerNormalization, which is all of this in one node and takes several times as long.
+        g.add("Add", [x, vector(f"{name}_bias", bias)], f"{name}_biased")
+        g.add("Add", [f"{name}_biased", residual], f"{name}_sum")
+        gain, shift = vector(f"{name}_gain", state[f"{key}.weight"]), vector(f"{name}_shift", state[f"{key}.bias"])
+        return g.add("LayerNormalization", [f"{name}_sum", gain, shift], name, epsilon=EPSILON)
 
     for i in range(layers):
         key, name = f"encoder.encoder.layer.{i}", f"l{i}"
-        qkv, bias = apply(hidden, f"{name}_qkv", *(f"{key}.attention.self.{p}" for p in ("query", "key", "value")))
+        own, out = f"{key}.attention.self", f"{key}.attention.output.dense"
+        qkv = product(hidden, f"{name}_qkv", *(f"{own}.{p}" for p in ("query", "key", "value")))
         parts = [f"{name}_{p}" for p in "qkv"]
-        g.nodes.append(helper.make_node("Split", [qkv], parts, name=f"{name}_split", axis=-1))
+        g.nodes.append(helper.make_node("Split", [qkv], parts, name=f"{name}_split", axis=-1, num_outputs=3))
+        # Of the three biases only the query's is added here. The key's adds the same to all tokens that one looks at, so shares
+        # stay as they are; the value's comes through whole, since shares add up to one, and the next layer adds it to its own.
+        query = g.add("Add", [parts[0], vector(f"{name}_q_bias", state[f"{own}.query.bias"])], f"{name}_query")
         heads = {"num_heads": HEADS, "mask_filter_value": MASKED}
-        attended = g.add("MultiHeadAttention", [*parts, bias, "mask_int"], f"{name}_attended", MS, **heads)
-        projected = apply(attended, f"{name}_projected", f"{key}.attention.output.dense")
-        hidden = norm(projected, hidden, f"{name}_norm1", f"{key}.attention.output.LayerNorm")
-        active = g.add("BiasGelu", [*apply(hidden, f"{name}_wide", f"{key}.intermediate.dense")], f"{name}_gelu", MS)
-        narrow = apply(active, f"{name}_narrow", f"{key}.output.dense")
-        hidden = norm(narrow, hidden, f"{name}_norm2", f"{key}.output.LayerNorm")
-    tokens, bias = apply(hidden, "tokens", "token_head")
-    g.add("Add", [tokens, bias], "token_logits")
+        attended = g.add("MultiHeadAttention", [query, *parts[1:], "", "mask_int"], f"{name}_attended", MS, **heads)
+        projected = product(attended, f"{name}_projected", out)
+        bias = state[f"{out}.bias"] + state[f"{out}.weight"] @ state[f"{own}.value.bias"]
+        hidden = norm(projected, bias, hidden, f"{name}_norm1", f"{key}.attention.output.LayerNorm")
+        wide = product(hidden, f"{name}_wide", f"{key}.intermediate.dense")
+        bias = state[f"{key}.intermediate.dense.bias"]
+        # By a hyperbolic tangent, which is off by .0005 at most, a sixteenth of a step of the integers that it becomes.
+        gelu = "FastGelu" if quantised else "BiasGelu"
+        active = g.add(gelu, [wide, vector(f"{name}_wide_bias", bias)], f"{name}_gelu", MS)
+        narrow = product(active, f"{name}_narrow", f"{key}.output.dense", least=GELU_LEAST)
+        hidden = norm(narrow, state[f"{key}.output.dense.bias"], hidden, f"{name}_norm2", f"{key}.output.LayerNorm")
+    g.add(
+        "Add",
+        [product(hidden, "tokens", "token_head"), vector("tokens_bias", state["token_head.bias"])],
+        "token_logits",
+    )
     # All of it in float32: together a thousandth of the work.
     classify(g, pool(g, hidden), state["head.weight"], state["head.bias"], "logits")
     return _serialise(g)
@@ -145,7 +182,6 @@ def _embed(g: Graph, state: Mapping[str, Array], *, quantised: bool) -> str:
 def pool(g: Graph, hidden: str) -> str:
     """The mean and the maximum over real tokens: float32 [batch, 1, 2 · size]. Reads `attention_mask`."""
     g.constant("row", np.array([1], np.int64))
-    g.constant("last", np.array([-1], np.int64))
     g.add("Cast", ["attention_mask"], "mask_float", to=TensorProto.FLOAT)
     g.add("Unsqueeze", ["mask_float", "row"], "mask_row")
     g.add("MatMul", ["mask_row", hidden], "sum")
@@ -157,7 +193,7 @@ def pool(g: Graph, hidden: str) -> str:
     g.add("Sub", ["mask_column", "whole"], "mask_below")
     g.add("Mul", ["mask_below", "far"], "mask_far")
     g.add("Add", [hidden, "mask_far"], "real")
-    g.add("ReduceMax", ["real"], "top", axes=[1], keepdims=1)
+    g.add("ReduceMax", ["real", "row"], "top", keepdims=1)
     return g.add("Concat", ["mean", "top"], "pooled", axis=2)
 
 
@@ -183,7 +219,7 @@ def _serialise(g: Graph) -> bytes:
     ]
     graph = helper.make_graph(g.nodes, "screener", inputs, outputs, g.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MS, 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="comment-screener")
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="comment-screener")
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 
@@ -194,18 +230,28 @@ def float32(g: Graph, x: str, layer: Layer) -> str:
 
 
 def per_token(g: Graph, x: str, layer: Layer, *, bits: int = BITS) -> str:
-    """int8, with a scale for each token and one for each output channel: x → x · 127 / max|x|, product, and back."""
+    """int8, with a scale for each token and one for each output channel: x → x ÷ scale + zero, product, and back.
+
+    The scale is the finest with which the token's largest input fits. Where inputs are hardly negative, zero lies low, and the
+    steps are half as wide as with zero in the middle.
+    """
     name = layer.name
-    weight, scale, zero = int8_weights(g, layer, bits)
-    g.constant(f"{name}_127", np.array(127, np.float32))
+    weight, weight_scale, weight_zero = int8_weights(g, layer, bits)
     g.constant(f"{name}_1", np.array(1, np.float32))
-    g.constant(f"{name}_128", np.array(128, np.uint8))
-    g.add("Abs", [x], f"{name}_abs")
-    g.add("ReduceMax", [f"{name}_abs"], f"{name}_top", axes=[-1], keepdims=1)
-    g.add("Div", [f"{name}_top", f"{name}_127"], f"{name}_scale")
-    g.add("Div", [x, f"{name}_scale"], f"{name}_scaled")
-    g.add("QuantizeLinear", [f"{name}_scaled", f"{name}_1", f"{name}_128"], f"{name}_x8")
-    inputs = [f"{name}_x8", weight, f"{name}_1", scale, f"{name}_128", zero]
+    if layer.least is None:
+        zero = _MIDDLE
+        g.add("Abs", [x], f"{name}_abs")
+        g.add("ReduceMax", [f"{name}_abs", "last"], f"{name}_top", keepdims=1)
+        g.add("Div", [f"{name}_top", g.constant(f"{name}_steps", np.array(127, np.float32))], f"{name}_scale")
+    else:
+        zero = _LOW
+        g.add("ReduceMax", [x, "last"], f"{name}_top", keepdims=1)
+        g.add("Div", [f"{name}_top", g.constant(f"{name}_steps", np.array(255 - zero, np.float32))], f"{name}_above")
+        below = g.constant(f"{name}_below", np.array(layer.least / zero, np.float32))
+        g.add("Max", [f"{name}_above", below], f"{name}_scale")
+    inputs = [x, f"{name}_scale", f"zero_{zero}_each"]
+    g.add("QuantizeLinear", inputs, f"{name}_x8", axis=2, block_size=layer.weight.shape[0])
+    inputs = [f"{name}_x8", weight, f"{name}_1", weight_scale, f"zero_{zero}", weight_zero]
     g.add("MatMulIntegerToFloat", inputs, f"{name}_unscaled", MS)
     return g.add("Mul", [f"{name}_unscaled", f"{name}_scale"], name)
 
