@@ -96,13 +96,14 @@ def read(data: Data, work: Work = WORK) -> None:
 def train(work: Work = WORK) -> None:
     """Do every run of recipe.py, or go on from its last checkpoint. To start anew, remove the run's folder in the work folder."""
     _need(work, "train.jsonl")
+    from training.bases import base_folder
     from training.recipe import RUNS
     from training.train import train as run
 
     rows = load_rows(work / "train.jsonl")
     for name, recipe in RUNS.items():
         try:
-            print(run(rows, work / name, recipe))
+            print(run(rows, work / name, recipe, base_folder(recipe.base, work)))
         except ValueError as error:
             raise FatalError(str(error)) from error
 

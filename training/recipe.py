@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+MINILM: Final = "minilm"
+BGE_SMALL: Final = "bge-small"
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """One run. `max_tokens` is shorter than the worker's limit: most comments are far shorter."""
 
+    base: str = MINILM
+    """The weights that it begins with (`bases.py`): all runs that are averaged have the same."""
     epochs: int = 4
     mix: str = "broad"
     """Which of `split.MIXES` an epoch sees."""
@@ -28,6 +33,10 @@ class Recipe:
     token_weight: float = 0.5
     """Of the token head's loss, beside 1 for the label head's."""
     checkpoint_every: int = 500
+    teacher: str | None = None
+    """A run whose view of every row is learned beside what the row's annotators said."""
+    taught: float = 0.6
+    """How much of the loss is the teacher's view."""
     keep: tuple[int, ...] = ()
     """Steps after which the weights are kept, to be averaged."""
     seed: int = 7

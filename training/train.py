@@ -20,7 +20,7 @@ from torch import Tensor
 
 from training.augment import obfuscate
 from training.labels import SPAN_LABELS, Row
-from training.model import Screener, emoji_in, load_model, load_tokenizer
+from training.model import BASE, Screener, emoji_in, load_model, load_tokenizer, untrained
 from training.recipe import Recipe
 from training.split import IN_THE_LAST_EPOCH, MIXES, epoch_rows
 from worker.classifier import LABELS
@@ -29,6 +29,8 @@ from worker.normalise import normalise
 WEIGHTS: Final = "model.pt"
 CHECKPOINT: Final = "checkpoint.pt"
 EMOJI: Final = "emoji.json"
+SIZES: Final = "config.json"
+"""transformers' name for how many layers there are, and how wide."""
 _WIDTH_STEP: Final = 8
 
 
@@ -41,19 +43,28 @@ class Example:
     marks: Sequence[Sequence[float]] | None
 
 
-def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None) -> Path:
+def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: Path = BASE) -> Path:
     """One run: train on `rows`, or go on from the checkpoint in `work`. Returns the file with the weights.
 
+    Args:
+        rows: those that teach.
+        work: the run's folder; a teacher's lies beside it.
+        recipe: what there is to choose.
+        base: the folder with the weights that it begins with.
+
     Raises:
+        FileNotFoundError: its teacher was not trained yet.
         ValueError: no row to train on, or the checkpoint is of other rows or of another recipe.
     """
     recipe = recipe or Recipe()
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer, model = _fresh(rows, work)
+    tokenizer, model = _fresh(rows, work, base)
     model.to(device).train()
-    targets, known = (t.to(device) for t in _as_tensors(rows))
+    teacher = None if recipe.teacher is None else load_trained(work.with_name(recipe.teacher))[0].to(device)
+    targets, known = _as_tensors(rows)
+    truth = targets.to(device), known.to(device)
     optimiser = _optimiser(model, recipe)
     steps = [
         -(-len(epoch_rows(rows, epoch, MIXES[recipe.mix], last=recipe.is_last(epoch))) // recipe.batch)
@@ -84,14 +95,7 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None) -> Path
                 step = before + at
                 for group in optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * _schedule(step / total, recipe.warm_up)
-                chosen = [examples[i] for i in batches[at]]
-                ids, mask = (t.to(device) for t in pad([e.tokens for e in chosen]))
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
-                    logits, token_logits = model(ids, mask)
-                numbers = [e.row for e in chosen]
-                loss = masked_loss(logits.float(), targets[numbers], known[numbers])
-                where, where_known = (t.to(device) for t in _token_targets(chosen, ids.shape[1]))
-                loss = loss + recipe.token_weight * masked_loss(token_logits.float(), where, where_known)
+                loss = _loss([examples[i] for i in batches[at]], model, teacher, truth, recipe)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimiser.step()
@@ -110,6 +114,32 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None) -> Path
             del examples, batches
     torch.save(_weights(model), work / WEIGHTS)
     return work / WEIGHTS
+
+
+def _loss(
+    examples: Sequence[Example],
+    model: Screener,
+    teacher: Screener | None,
+    truth: tuple[Tensor, Tensor],
+    recipe: Recipe,
+) -> Tensor:
+    """Of one batch. `truth`: the targets of all rows, and what is known of them."""
+    targets, known = truth
+    device = targets.device
+    ids, mask = (t.to(device) for t in pad([e.tokens for e in examples]))
+    numbers = [e.row for e in examples]
+    where, where_known = (t.to(device) for t in _token_targets(examples, ids.shape[1]))
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
+        logits, token_logits = model(ids, mask)
+    loss = masked_loss(logits.float(), targets[numbers], known[numbers])
+    loss = loss + recipe.token_weight * masked_loss(token_logits.float(), where, where_known)
+    if teacher is None:
+        return loss
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
+        says, says_where = teacher(ids, mask)
+    told = agreement(logits, says, torch.ones_like(mask[:, 0]))
+    told = told + recipe.token_weight * agreement(token_logits, says_where, mask)
+    return (1 - recipe.taught) * loss + recipe.taught * told
 
 
 def kept(step: int) -> str:
@@ -175,6 +205,15 @@ def masked_loss(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
     return (cells * known).sum() / known.sum().clamp(min=1)
 
 
+def agreement(logits: Tensor, says: Tensor, counts: Tensor) -> Tensor:
+    """Binary cross-entropy with what a teacher says, of each place that counts: [..., labels] twice, and [...] of 0 or 1.
+
+    A teacher has a view of every label of every text, so nothing is unknown here.
+    """
+    known = counts.unsqueeze(-1).expand_as(logits).float()
+    return masked_loss(logits.float(), says.float().sigmoid(), known)
+
+
 def pad(tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Token ids → input_ids, attention_mask: int64 [batch, longest], rounded up so that few shapes of memory are asked for."""
     width = -(-max(map(len, tokens)) // _WIDTH_STEP) * _WIDTH_STEP
@@ -192,9 +231,8 @@ def load_trained(work: Path) -> tuple[Screener, Any]:
     Raises:
         FileNotFoundError: nothing was trained in `work` yet.
     """
-    emoji = json.loads((work / EMOJI).read_text(encoding="utf-8"))
-    tokenizer = load_tokenizer(emoji)
-    model = load_model(tokenizer, emoji)
+    tokenizer = load_tokenizer(json.loads((work / EMOJI).read_text(encoding="utf-8")))
+    model = untrained(work)
     model.load_state_dict(torch.load(work / WEIGHTS, weights_only=True))
     return model.eval(), tokenizer
 
@@ -215,12 +253,14 @@ def _token_targets(examples: Sequence[Example], width: int) -> tuple[Tensor, Ten
     return marks.nan_to_num(0.0), (~marks.isnan()).float()
 
 
-def _fresh(rows: Sequence[Row], work: Path) -> tuple[Any, Screener]:
-    """The tokenizer with the emoji of the rows, which are written to `work`, and the model as it begins."""
+def _fresh(rows: Sequence[Row], work: Path, base: Path) -> tuple[Any, Screener]:
+    """The tokenizer with the emoji of the rows, and the model as it begins; the emoji and its sizes are written to `work`."""
     emoji = emoji_in(r.text for r in rows)
     (work / EMOJI).write_text(json.dumps(emoji), encoding="utf-8")
     tokenizer = load_tokenizer(emoji)
-    return tokenizer, load_model(tokenizer, emoji)
+    model = load_model(tokenizer, emoji, base)
+    model.encoder.config.save_pretrained(work)
+    return tokenizer, model
 
 
 def _weights(model: Screener) -> dict[str, Tensor]:

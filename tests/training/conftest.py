@@ -25,7 +25,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "load_model", tiny_model)
 
 
-def tiny_model(tokenizer: Any, _: Any) -> Screener:
+def tiny_model(tokenizer: Any, *_: Any) -> Screener:
     # Twelve heads, as the exported graph has them.
     sizes = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 12, "intermediate_size": 64}
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

@@ -7,7 +7,7 @@ import torch
 
 from training.average import average, mean
 from training.recipe import AVERAGE
-from training.train import EMOJI, WEIGHTS, kept
+from training.train import EMOJI, SIZES, WEIGHTS, kept
 
 A = {"encoder.w": torch.tensor([1.0]), "head.weight": torch.tensor([10.0])}
 B = {"encoder.w": torch.tensor([3.0]), "head.weight": torch.tensor([30.0])}
@@ -28,6 +28,7 @@ def work(tmp_path: Path) -> Path:
     for run, state in (("a", A), ("b", B)):
         (tmp_path / run).mkdir()
         (tmp_path / run / EMOJI).write_text("[]")
+        (tmp_path / run / SIZES).write_text("{}")
         torch.save(state, tmp_path / run / WEIGHTS)
     torch.save(B, tmp_path / "a" / kept(5))
     return tmp_path
@@ -39,6 +40,7 @@ def test_runs_and_their_kept_steps_become_one_model(work: Path) -> None:
     assert path == work / WEIGHTS
     assert torch.load(path, weights_only=True)["encoder.w"].tolist() == [2.0]
     assert (work / EMOJI).read_text() == "[]"
+    assert (work / SIZES).read_text() == "{}"
 
 
 def test_shares_that_are_no_average_are_refused(work: Path) -> None:

@@ -14,7 +14,7 @@ from training.labels import SPAN_LABELS, Row
 from training.model import load_tokenizer
 from training.recipe import Recipe
 from training.split import PER_EPOCH
-from training.train import CHECKPOINT, load_trained, masked_loss, pad, plan, prepare, token_marks, train
+from training.train import CHECKPOINT, agreement, load_trained, masked_loss, pad, plan, prepare, token_marks, train
 
 SHORT = Recipe(epochs=2, batch=4, window=2, max_tokens=24, checkpoint_every=3, learning_rate=1e-2, bf16=False)
 
@@ -188,6 +188,48 @@ def test_only_tokens_that_somebody_was_asked_about_teach_where() -> None:
     moved = raw.grad.abs().sum(2).nonzero().tolist()
     assert moved == [[0, 1]]
     assert raw.grad[0, 1, 0] < 0 < raw.grad[0, 1, 1]
+
+
+def test_a_teacher_has_a_view_of_every_label_and_none_of_padding() -> None:
+    raw = torch.zeros(2, 3, 2, requires_grad=True)
+    says = torch.full((2, 3, 2), 9.0)
+
+    agreement(raw, says, torch.tensor([[1, 1, 0], [1, 0, 0]])).backward()
+
+    assert raw.grad is not None
+    assert (raw.grad < 0).all(2).tolist() == [[True, True, False], [True, False, False]]
+    assert raw.grad[0, 2].tolist() == [0.0, 0.0]
+
+
+def test_who_says_what_the_teacher_says_learns_nothing_of_it() -> None:
+    raw = torch.tensor([[2.0, -1.0]], requires_grad=True)
+
+    agreement(raw, raw.detach(), torch.ones(1)).backward()
+
+    assert raw.grad is not None
+    assert raw.grad.abs().max() < 1e-6
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_what_nobody_annotated_is_learned_from_the_teacher(rows: list[Row], tmp_path: Path) -> None:
+    """A teacher who learned of insults; a run whose rows say nothing but kindness."""
+    train(rows, tmp_path / "teacher", replace(SHORT, epochs=6))
+    kind = [replace(r, targets={"kindness": r.targets["kindness"]}, spans=None) for r in rows]
+    of_insult = {}
+    for name, teacher in (("alone", None), ("taught", "teacher")):
+        train(kind, tmp_path / name, replace(SHORT, epochs=6, teacher=teacher))
+        model, tokenizer = load_trained(tmp_path / name)
+        with torch.inference_mode():
+            logits, _ = model(*pad(tokenizer(["you are fool number 3", "thank you 4 times"])["input_ids"]))
+        of_insult[name] = float(logits[0, 3] - logits[1, 3])
+
+    assert of_insult["taught"] > 1 > of_insult["alone"]
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_a_run_waits_for_its_teacher(rows: list[Row], tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        train(rows, tmp_path / "taught", replace(SHORT, teacher="teacher"))
 
 
 # ---- cut off, and on again
