@@ -7,6 +7,7 @@ is trained again: what stays is scored as it would score it.
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,9 +57,10 @@ def fast(
 
 
 def taught(texts: Sequence[str], default: Path, kept: Path, layer: int) -> Head:
-    """The head behind a layer. What the default model makes of the texts is asked once and kept, a quarter of an hour's work."""
+    """The head behind a layer. What this model makes of these texts is asked once and kept, a quarter of an hour's work."""
+    of = sha256((default / "model.onnx").read_bytes() + "\0".join(texts).encode()).hexdigest()
     kept.mkdir(parents=True, exist_ok=True)
-    files = (kept / f"behind{layer}.npy", kept / "logits.npy")
+    files = (kept / f"{of}-behind{layer}.npy", kept / f"{of}-logits.npy")
     if not all(file.is_file() for file in files):
         seen, logits = look(default, texts, [layer])
         np.save(files[0], seen[layer])

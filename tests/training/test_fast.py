@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,25 @@ def test_what_stays_has_the_scores_and_spans_of_the_default_model(
     assert [found[at] for at in stay] == [expected[at] for at in stay]
     left = sorted(set(range(len(texts))) - set(stay))
     assert all(found[at].scores == dict(zip(LABELS, early[at], strict=True)) and not found[at].spans for at in left)
+
+
+def test_what_a_model_sees_is_asked_once_for_each_model_and_its_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    def look(_: Path, texts: Sequence[str], layers: Sequence[int]) -> tuple[dict[int, Any], Any]:
+        asked.append(texts)
+        return {layers[0]: np.full((len(texts), 4), len(asked))}, np.zeros((len(texts), len(LABELS)))
+
+    monkeypatch.setattr(fast, "look", look)
+    monkeypatch.setattr(fast, "teach", lambda seen, _: int(seen[0, 0]))
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").write_text(name)
+
+    def taught(name: str, *texts: str) -> Any:
+        return fast.taught(texts, tmp_path / name, tmp_path / "kept", 3)
+
+    assert [taught("one", "a", "b"), taught("one", "a", "b")] == [1, 1]
+    assert [taught("one", "a"), taught("other", "a", "b"), taught("one", "a", "b")] == [2, 3, 1]
