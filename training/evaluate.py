@@ -10,8 +10,9 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime
@@ -24,8 +25,8 @@ from training.authored import shared_slots
 from training.labels import SPAN_LABELS, Row
 from training.spans import best_threshold, character_f1
 from training.split import halves
-from worker.batching import CPU_TOKENS, cut
-from worker.classifier import HARM_LABELS, LABELS, Found, Piece, combine
+from worker.batching import CPU_TOKENS, Batch, batches_of, of_texts
+from worker.classifier import HARM_LABELS, LABELS, Found
 from worker.evaluation import HARM_ANY, collect, curves
 from worker.evaluation import measure as measure_question
 from worker.evaluation_picture import draw
@@ -82,34 +83,25 @@ class Figures:
     macro_f1: float
 
 
-class _Batch(NamedTuple):
-    """Pieces of one width, and their numbers."""
-
-    at: Sequence[int]
-    pieces: Sequence[Piece]
-
-
 class Model:
     """An exported model: normalised texts → what the worker would find in them."""
 
     def __init__(self, folder: Path, threads: int = 0) -> None:
         self.classifier = OnnxClassifier(folder, threads=threads)
-        self._runs = Runs[_Batch, list[Found]](
+        self._runs = Runs[Batch, list[Found]](
             lambda batch: self.classifier.score(batch.pieces), self.classifier.runs_at_once
         )
 
     def find(self, texts: Sequence[str]) -> list[Found]:
         """In the order given; batches of one width, as in the worker."""
-        pieces = [(i, piece) for i, of_text in enumerate(self.classifier.encode(texts)) for piece in of_text]
-        widths = [self.classifier.width(piece) for _, piece in pieces]
-        batches = [_Batch(at, [pieces[i][1] for i in at]) for at in cut(widths, CPU_TOKENS)]
+        pieces_of_text = self.classifier.encode(texts)
+        pieces = list(chain.from_iterable(pieces_of_text))
+        widths = [self.classifier.width(piece) for piece in pieces]
+        batches = batches_of(pieces, widths, CPU_TOKENS)
         of_piece: dict[int, Found] = {}
         for batch, found in self._runs.results(batches, sum(widths)):
             of_piece |= zip(batch.at, found, strict=True)
-        by_text: list[list[Found]] = [[] for _ in texts]
-        for at, (i, _) in enumerate(pieces):
-            by_text[i].append(of_piece[at])
-        return [combine(found) for found in by_text]
+        return of_texts(pieces_of_text, of_piece)
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Scores in [0, 1], float64 [texts, labels]."""

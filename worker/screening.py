@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
 from worker import shedding
-from worker.batching import cut
-from worker.classifier import Classifier, Found, Piece, Scores, combine
+from worker.batching import Batch, batches_of, of_texts
+from worker.classifier import Classifier, Found, Piece, Scores
 from worker.codec import decode_comment
 from worker.errors import FatalError, InvalidRecord, Reason, Stage, TransientError
 from worker.language import UNDETERMINED, Detection, Language, settle
@@ -67,14 +68,6 @@ class _Reading(Struct, frozen=True):
     """Its digest, under which both memories keep what they know of it."""
     shed: bool
     """The model is not asked."""
-
-
-class _Batch(NamedTuple):
-    """Pieces of one width, and their places in their window."""
-
-    at: Sequence[int]
-    pieces: Sequence[Piece]
-    width: int
 
 
 class Observer(Protocol):
@@ -276,24 +269,18 @@ class Screener:
     def _run_model(self, texts: Sequence[str]) -> list[Found]:
         started = time.perf_counter()
         pieces_of_text = self._classifier.encode(texts)
-        pieces = [(index, piece) for index, of_text in enumerate(pieces_of_text) for piece in of_text]
         self._observer.stage("tokenise", time.perf_counter() - started)
 
-        widths = [self._classifier.width(piece) for _, piece in pieces]
-        batches = [
-            _Batch(at, [pieces[index][1] for index in at], widths[at[0]]) for at in cut(widths, self.max_batch_tokens)
-        ]
+        pieces = list(chain.from_iterable(pieces_of_text))
+        widths = [self._classifier.width(piece) for piece in pieces]
+        batches = batches_of(pieces, widths, self.max_batch_tokens)
         found: dict[int, Found] = {}
         for batch, (of_batch, seconds) in self._runs.results(batches, sum(widths)):
             found |= zip(batch.at, of_batch, strict=True)
             self._observer.stage("infer", seconds)
+        return of_texts(pieces_of_text, found)
 
-        by_text: list[list[Found]] = [[] for _ in texts]
-        for at, (index, _) in enumerate(pieces):
-            by_text[index].append(found[at])
-        return [combine(of_text) for of_text in by_text]
-
-    def _infer(self, batch: _Batch) -> tuple[list[Found], float]:
+    def _infer(self, batch: Batch) -> tuple[list[Found], float]:
         """What is found in its pieces, in order, and how many seconds that took. In a thread of its own."""
         started = time.perf_counter()
         found = self._score(batch.pieces, batch.width)

@@ -3,12 +3,12 @@
 import random
 import threading
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 
 from tests.fakes import FakeClassifier
-from worker.batching import cut
+from worker.batching import batches_of, of_texts
 from worker.classifier import HARM_LABELS, KIND_LABELS, LABELS, Classifier, Found, Piece, Scores, combine
 from worker.onnx import OnnxClassifier, model_folder
 from worker.records import Span
@@ -55,12 +55,12 @@ def classifier(request: pytest.FixtureRequest) -> Classifier:
 
 def find(classifier: Classifier, texts: Sequence[str], max_tokens: int = 4096) -> list[Found]:
     """What is found in whole texts, batched as the worker does it."""
-    pieces = [(text, piece) for text, pieces in enumerate(classifier.encode(texts)) for piece in pieces]
-    of_text: list[list[Found]] = [[] for _ in texts]
-    for batch in cut([classifier.width(piece) for _, piece in pieces], max_tokens):
-        for at, found in zip(batch, classifier.score([pieces[at][1] for at in batch]), strict=True):
-            of_text[pieces[at][0]].append(found)
-    return [combine(found) for found in of_text]
+    pieces_of_text = classifier.encode(texts)
+    pieces = list(chain.from_iterable(pieces_of_text))
+    found: dict[int, Found] = {}
+    for batch in batches_of(pieces, [classifier.width(piece) for piece in pieces], max_tokens):
+        found |= zip(batch.at, classifier.score(batch.pieces), strict=True)
+    return of_texts(pieces_of_text, found)
 
 
 def score(classifier: Classifier, texts: Sequence[str]) -> list[Scores]:
