@@ -45,6 +45,8 @@ Work = Annotated[Path, typer.Option("--work", help="Rows, checkpoints and weight
 Model = Annotated[Path, typer.Option("--model", help="Folder of the exported model.")]
 Fast = Annotated[Path, typer.Option("--fast", help="Folder of the fast model that is made of it.")]
 
+Runs = Annotated[list[str] | None, typer.Option("--run", help="Of recipe.py; without, those that are averaged.")]
+
 WORK: Final = Path(".training")
 MODEL: Final = Path("worker/models/default")
 FAST: Final = Path("worker/models/fast")
@@ -58,6 +60,8 @@ _MADE_BY: Final = {
     "model.pt": "average",
     "calibration.json": "calibrate",
     "model.onnx": "export",
+    "tokenizer.json": "export",
+    "config.json": "export",
     "figures.json": "evaluate",
     "first.onnx": "fast",
 }
@@ -93,17 +97,22 @@ def read(data: Data, work: Work = WORK) -> None:
 
 
 @app.command()
-def train(work: Work = WORK) -> None:
-    """Do every run of recipe.py, or go on from its last checkpoint. To start anew, remove the run's folder in the work folder."""
+def train(work: Work = WORK, runs: Runs = None) -> None:
+    """Do the runs that the model is made of, or go on from their last checkpoint. To start anew, remove a run's folder."""
     _need(work, "train.jsonl")
     from training.bases import base_folder
-    from training.recipe import RUNS
+    from training.recipe import RUNS, averaged
     from training.train import train as run
 
+    if unknown := sorted(set(runs or ()) - set(RUNS)):
+        raise StartupError(f"--run: recipe.py has no {', '.join(unknown)}, but {', '.join(RUNS)}")
     rows = load_rows(work / "train.jsonl")
-    for name, recipe in RUNS.items():
+    for name in runs or averaged():
+        recipe = RUNS[name]
         try:
             print(run(rows, work / name, recipe, base_folder(recipe.base, work)))
+        except FileNotFoundError as error:
+            raise StartupError(f"{name}: no {error.filename} yet: --run {recipe.teacher} first") from error
         except ValueError as error:
             raise FatalError(str(error)) from error
 
@@ -136,6 +145,18 @@ def calibrate(work: Work = WORK) -> None:
         raise FatalError(str(error)) from error
     for label, line in lines.items():
         print(f"{label}: slope {line['slope']:.3f}, shift {line['shift']:+.3f}")
+
+
+@app.command(name="reopen")
+def reopen_model(work: Work = WORK, model: Model = MODEL) -> None:
+    """Instead of training: take the weights of an exported model, to export them anew. Its int8 is all that is left of them."""
+    _need(model, "model.onnx", "tokenizer.json", "config.json")
+    from training.reopen import reopen as run
+
+    try:
+        run(model, work)
+    except ValueError as error:
+        raise FatalError(str(error)) from error
 
 
 @app.command()
@@ -179,7 +200,9 @@ def card(work: Work = WORK, model: Model = MODEL) -> None:
     from training.card import card as run
 
     figures = json.loads((work / "figures.json").read_text(encoding="utf-8"))
-    run(load_rows(work / "train.jsonl"), load_rows(work / "dev.jsonl"), figures, model)
+    reopened = work / "reopened.json"
+    version = json.loads(reopened.read_text(encoding="utf-8"))["version"] if reopened.is_file() else None
+    run(load_rows(work / "train.jsonl"), load_rows(work / "dev.jsonl"), figures, model, version)
 
 
 @app.command()

@@ -1,7 +1,7 @@
-"""Averaging: the weights of runs, of steps within them, and of the model before → one model, and a token head that fits it.
+"""Averaging: the weights of several runs, and of some steps within one → one model, and a token head that fits it.
 
-Between training and calibration. Shares stand in `recipe.AVERAGE`. All began with the same base, which is what makes their mean a
-model.
+Between training and calibration. Shares stand in `recipe.AVERAGE`. The weights that all runs began with take part, save for the
+heads, of which the base has none.
 """
 
 import json
@@ -14,37 +14,38 @@ import torch
 
 from training import MAX_TOKENS
 from training.labels import Row
-from training.model import load_tokenizer
-from training.recipe import AVERAGE, BEFORE
-from training.reopen import reopen
+from training.model import load_model, load_tokenizer
+from training.recipe import AVERAGE, BASE
 from training.train import EMOJI, SIZES, WEIGHTS, kept, load_trained, pad, token_marks
 
 State = Mapping[str, Any]
 Shares = Mapping[tuple[str, int | None], float]
 SPANS_SET: Final = "toxic_spans"
 """The set whose annotators said where."""
+_HEADS: Final = ("head.", "token_head.")
 
 
 def average(work: Path, shares: Shares | None = None) -> Path:
     """Write model.pt from what `train` left in `work`, by default with the shares of `recipe.AVERAGE`; returns its path.
 
     Raises:
-        FileNotFoundError: a run, a step of one that should have been kept, or the model before is not there.
-        ValueError: the shares do not add up to one, the parts do not have the same emoji, or the model before is not ours.
+        FileNotFoundError: a run, or a step of one that should have been kept, is not there.
+        ValueError: the shares do not add up to one, or the runs do not have the same emoji.
     """
     shares = AVERAGE if shares is None else shares
     if abs(sum(shares.values()) - 1) > 1e-6:  # noqa: PLR2004
         raise ValueError(f"shares of {sum(shares.values()):g} in all make no average")
-    runs = [run for run, _ in shares if run != BEFORE]
-    vocabularies = {(work / run / EMOJI).read_text(encoding="utf-8") for run in runs}
+    vocabularies = {(work / run / EMOJI).read_text(encoding="utf-8") for run, _ in shares if run != BASE}
     if len(vocabularies) != 1:
         raise ValueError("the runs saw different rows: train them all again")
-    for name in (EMOJI, SIZES):
-        copyfile(work / runs[0] / name, work / name)
+    vocabulary = vocabularies.pop()
+    (work / EMOJI).write_text(vocabulary, encoding="utf-8")
+    copyfile(work / next(run for run, _ in shares if run != BASE) / SIZES, work / SIZES)
+    emoji = json.loads(vocabulary)
     parts: dict[tuple[str, int | None], State] = {}
     for run, step in shares:
-        if run == BEFORE:
-            parts[run, step] = reopen(work / run, load_tokenizer(json.loads(vocabularies.pop())))
+        if run == BASE:
+            parts[run, step] = load_model(load_tokenizer(emoji), emoji).state_dict()
         else:
             path = work / run / (WEIGHTS if step is None else kept(step))
             parts[run, step] = torch.load(path, weights_only=True)
@@ -52,9 +53,16 @@ def average(work: Path, shares: Shares | None = None) -> Path:
     return work / WEIGHTS
 
 
-def mean(parts: Mapping[tuple[str, int | None], State], shares: Shares) -> dict[str, Any]:
-    """The weighted mean, key by key."""
-    return {key: sum(parts[of][key] * share for of, share in shares.items()) for key in next(iter(parts.values()))}
+def mean(
+    parts: Mapping[tuple[str, int | None], State], shares: Mapping[tuple[str, int | None], float]
+) -> dict[str, Any]:
+    """The weighted mean, key by key. A head is the mean of those parts that have learned one."""
+    found = {}
+    for key in next(iter(parts.values())):
+        known = {of: share for of, share in shares.items() if of[0] != BASE or not key.startswith(_HEADS)}
+        total = sum(known.values())
+        found[key] = sum(parts[of][key] * (share / total) for of, share in known.items())
+    return found
 
 
 def refit(rows: Sequence[Row], work: Path, epochs: int = 6, batch: int = 8_192) -> None:

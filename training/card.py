@@ -10,7 +10,7 @@ from typing import Any, Final
 from training import MAX_TOKENS, VERSION
 from training.authored import SOURCE as AUTHORED
 from training.labels import MEANING, Row
-from training.recipe import AVERAGE, RUNS, TAUGHT
+from training.recipe import AVERAGE, LONG, RUNS, averaged
 from training.split import MIXES, rows_of
 from worker.classifier import LABELS
 
@@ -137,7 +137,7 @@ in place. {changed:.1%} of the rows as people typed them are read differently.
 ### int8
 
 Labels on the other side of their threshold than with float32: {flips:.2%} of all (row, label) pairs; the most for one label
-{flips_most}.
+{flips_most}.{reopened}
 
 ### Calibration
 
@@ -147,16 +147,13 @@ A slope and a shift per label, fitted on half of the dev rows and folded into th
 
 ## Data
 
-| set | training rows | seen | dev rows | licence | citation |
+| set | training rows | seen in all | dev rows | licence | citation |
 |---|--:|--:|--:|---|---|
 {data}
 
-The weights are a mean (`training/recipe.py`): {average}. `taught` is a run of this version: it learned from the annotators of
-the rows "seen" and, for {share:.0%} of its loss, from what a teacher says of every label and token of them. The teacher is a
-larger encoder (base weights BAAI/bge-small-en-v1.5, MIT, 12 layers), was taught on as many of the same rows, and is not shipped.
-`before` is the model before this one, as its int8 file remembers it; it had seen most sets up to four times. {augmented:.0%} of
-the rows are disguised (`training/augment.py`) and pass through the worker's normaliser again. The token head is fitted anew on
-the averaged encoder.
+The weights are a mean (`training/recipe.py`): {average}.
+{augmented:.0%} of the rows that the long run sees are disguised anew each time (`training/augment.py`) and pass through the
+worker's normaliser again. The token head is fitted anew on the averaged encoder.
 
 **Synthetic part.** {authored_train:,} authored rows (and {authored_dev:,} held back) were written for this project, with a
 model's help, for what no licensed set holds: self-harm, threats, sexual talk between adults, exclusion without bad
@@ -199,9 +196,17 @@ WRONG: Final = Path(__file__).with_name("known_wrong.md")
 """What was seen to go wrong when the model was tried by hand: list items for the card's limits."""
 
 
-def card(train: Sequence[Row], dev: Sequence[Row], figures: Mapping[str, Any], folder: Path) -> None:
-    """Write MODEL_CARD.md beside the model in `folder`."""
-    recipe = RUNS[TAUGHT]
+_REOPENED: Final = (
+    " The weights are those of version {version}, read back from its int8 file and exported as another graph:\n"
+    "what they lost when they became integers is not in this."
+)
+
+
+def card(
+    train: Sequence[Row], dev: Sequence[Row], figures: Mapping[str, Any], folder: Path, reopened: str | None = None
+) -> None:
+    """Write MODEL_CARD.md beside the model in `folder`; `reopened`: the version whose weights it has, where none were trained."""
+    recipe = RUNS[LONG]
     taught, measured = Counter(r.source for r in train), Counter(r.source for r in dev)
     vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
     lines = [
@@ -237,11 +242,11 @@ def card(train: Sequence[Row], dev: Sequence[Row], figures: Mapping[str, Any], f
         disguised_read=figures["normaliser"]["disguised"]["read"],
         disguised_folded=figures["normaliser"]["disguised"]["folded"],
         flips=figures["flips"]["all"],
+        reopened="" if reopened is None else _REOPENED.format(version=reopened),
         flips_most=f"{figures['flips'][most]:.2%} (`{most}`)",
         data="\n".join(lines),
         average=" + ".join(_named(of, share) for of, share in AVERAGE.items()),
         augmented=recipe.augmented,
-        share=recipe.taught,
         authored_train=taught[AUTHORED],
         authored_dev=measured[AUTHORED],
         wrong=WRONG.read_text(encoding="utf-8").strip(),
@@ -252,14 +257,17 @@ def card(train: Sequence[Row], dev: Sequence[Row], figures: Mapping[str, Any], f
 
 
 def seen(source: str) -> int:
-    """Rows of a set that the run sees, each time counted; its teacher sees as many."""
-    recipe = RUNS[TAUGHT]
-    return sum(rows_of(source, MIXES[recipe.mix], last=recipe.is_last(epoch)) for epoch in range(recipe.epochs))
+    """Rows of a set that the runs behind the model saw, each time counted."""
+    return sum(
+        rows_of(source, MIXES[recipe.mix], last=recipe.is_last(epoch))
+        for recipe in (RUNS[run] for run in averaged())
+        for epoch in range(recipe.epochs)
+    )
 
 
 def _named(of: tuple[str, int | None], share: float) -> str:
     run, step = of
-    return f"{share:.0%} `{run}`" + (f" at step {step:,}" if step else "")
+    return f"{share:.1%} {run}" + (f" at step {step:,}" if step else "")
 
 
 def label_table(figures: Mapping[str, Mapping[str, Any]]) -> str:

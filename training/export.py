@@ -99,7 +99,7 @@ def build(state: Mapping[str, Array], linear: Linear, *, quantised: bool = True)
     g.add("Cast", ["attention_mask"], "mask_int", to=TensorProto.INT32)
     g.add("Unsqueeze", ["attention_mask", g.constant("last", np.array([-1], np.int64))], "mask_of_tokens")
     g.add("Shape", ["mask_of_tokens"], "of_tokens")
-    for zero in ZEROS:
+    for zero in ZEROS if quantised else ():
         # What quantised zero is, for each token: the operator wants as many of them as there are scales.
         of_each = numpy_helper.from_array(np.array([zero], np.uint8))
         g.add("ConstantOfShape", ["of_tokens"], f"zero_{zero}_each", value=of_each)

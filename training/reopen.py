@@ -1,44 +1,76 @@
-"""Reopening: an exported model → weights that can be averaged with others, as far as int8 remembers them.
+"""Reopening: an exported model → what `train` and `calibrate` leave, as far as int8 remembers it, to be exported anew.
 
-`export` the other way round, for the graphs that it writes now and for those of 0.2.0. Written once more, the weights become the
-same integers. Calibration stays where it is, in the head.
+For graphs that have become faster when the float weights are gone. Exported once more, they have the same integers. It reads
+what `export` writes now, and what it wrote for 0.2.0.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertConfig
+
+from training.calibrate import CALIBRATION
+from training.export import HEADS
+from training.model import load_tokenizer
+from training.train import EMOJI, WEIGHTS
+from worker.classifier import LABELS
 
 Array = np.ndarray[Any, Any]
 
+REOPENED: Final = "reopened.json"
+"""In the work folder: that its weights have been integers, and the version of the model that they were."""
 
-def reopen(folder: Path, tokenizer: Any) -> dict[str, Any]:
-    """A state dict for `model.Screener`, from `model.onnx` in a folder.
 
-    Args:
-        folder: `model.onnx` and its tokenizer, as `export` writes them.
-        tokenizer: the one that the weights are wanted for.
+def reopen(folder: Path, work: Path) -> None:
+    """Write the weights of a model, the emoji that it knows and a calibration of nothing to `work`; its own lies in the head.
 
     Raises:
         FileNotFoundError: there is no such model.
-        ValueError: it has another vocabulary, or is not of `export`'s making.
+        ValueError: it is not of `export`'s making, or its vocabulary is not the base's and emoji.
     """
     graph = onnx.load(folder / "model.onnx").graph
-    if AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab() != tokenizer.get_vocab():
-        raise ValueError(f"{folder} has another vocabulary than the rows ask for")
+    constants = {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
     try:
-        state = _state({constant.name: numpy_helper.to_array(constant) for constant in graph.initializer})
+        state = state_of(constants)
+        sizes = BertConfig(
+            vocab_size=len(constants["words"]),
+            hidden_size=constants["words"].shape[1],
+            num_hidden_layers=_layers(constants),
+            num_attention_heads=HEADS,
+            intermediate_size=constants["l0_wide_w"].shape[1],
+            max_position_embeddings=constants["positions"].shape[1],
+        )
     except KeyError as error:
         raise ValueError(f"{folder}/model.onnx is not of `export`'s making: it has no {error}") from error
-    return {name: torch.tensor(value) for name, value in state.items()}
+    added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    emoji = [token["content"] for token in added if not token["special"]]
+    known = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
+    if load_tokenizer(emoji).get_vocab() != known:
+        raise ValueError(f"{folder}/tokenizer.json has another vocabulary than the base's and emoji")
+    version = json.loads((folder / "config.json").read_text(encoding="utf-8"))["screener"]["version"]
+    work.mkdir(parents=True, exist_ok=True)
+    torch.save({name: torch.tensor(value) for name, value in state.items()}, work / WEIGHTS)
+    sizes.save_pretrained(work)
+    for name, content in (
+        (EMOJI, emoji),
+        (CALIBRATION, {label: {"slope": 1.0, "shift": 0.0} for label in LABELS}),
+        (REOPENED, {"version": version}),
+    ):
+        (work / name).write_text(json.dumps(content), encoding="utf-8")
 
 
-def _state(constants: Mapping[str, Array]) -> dict[str, Array]:
+def _layers(constants: Mapping[str, Array]) -> int:
+    return sum(name.endswith("_qkv_w") for name in constants)
+
+
+def state_of(constants: Mapping[str, Array]) -> dict[str, Array]:
+    """A state for `model.Screener` from a graph's constants. Raises: KeyError for one that is not there."""
     state: dict[str, Array] = {}
 
     def linear(key: str, weight: Array, bias: Array) -> None:
@@ -51,8 +83,7 @@ def _state(constants: Mapping[str, Array]) -> dict[str, Array]:
     def norm(key: str, name: str) -> None:
         state[f"{key}.weight"], state[f"{key}.bias"] = constants[f"{name}_gain"], constants[f"{name}_shift"]
 
-    layers = sum(name.endswith("_qkv_w") for name in constants)
-    for i in range(layers):
+    for i in range(_layers(constants)):
         name, key = f"l{i}", f"encoder.encoder.layer.{i}"
         of_parts = np.split(weights(f"{name}_qkv"), 3, axis=1)
         if f"{name}_qkv_bias" in constants:  # 0.2.0

@@ -101,13 +101,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(authored, "read_authored", lambda: mixed[3::4])
         patch.setattr(read, "read_all", partial(read.read_all, readers=tuple(WRITERS)))
-        patch.setattr(recipe, "RUNS", {"one": RECIPE})
+        patch.setattr(recipe, "RUNS", {"one": RECIPE, "another": RECIPE})
+        patch.setattr(recipe, "AVERAGE", {("one", None): 1.0})
         patch.setattr(train, "load_model", tiny_model)
         for name, quota in {**dict.fromkeys(WRITERS, PER_SET), AUTHORED: OURS}.items():
             patch.setitem(PER_EPOCH, name, quota)
         run("read", "--data", folder / "data", "--work", folder / "work")
         run("train", "--work", folder / "work")
-        patch.setattr(average, "AVERAGE", {("one", None): 1.0})
+        patch.setattr(average, "load_model", tiny_model)
+        patch.setattr(average, "AVERAGE", {(recipe.BASE, None): 0.25, ("one", None): 0.75})
         run("average", "--work", folder / "work")
     return folder / "work"
 

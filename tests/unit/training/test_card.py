@@ -15,7 +15,7 @@ from training.authored import SOURCE as AUTHORED
 from training.card import SETS, WRONG, seen
 from training.labels import MEANING, Row
 from training.read import READERS
-from training.recipe import AVERAGE, RUNS, TAUGHT
+from training.recipe import AVERAGE, LONG, RUNS
 from training.split import MIXES
 from worker.classifier import LABELS
 
@@ -131,16 +131,15 @@ def test_naming_a_group(text: str) -> None:
 
 def test_what_stands_in_the_prose(text: str) -> None:
     prose = " ".join(text.split())
-    recipe = RUNS[TAUGHT]
+    recipe = RUNS[LONG]
 
     assert "1 emoji" in prose
     assert "23.4 MB" in prose
     assert "**0.654** on 321 texts, pointing from 0.35 on" in prose
     assert "0.12%" in prose
     assert "0.47% (`threat`)" in prose
-    assert f"{recipe.augmented:.0%} of the rows are disguised" in prose
-    assert f"for {recipe.taught:.0%} of its loss, from what a teacher says" in prose
-    assert all(f"{share:.0%} `{run}`" in prose for (run, _), share in AVERAGE.items())
+    assert f"{recipe.augmented:.0%} of the rows that the long run sees" in prose
+    assert all(f"{share:.1%} {run}" in prose for (run, _), share in AVERAGE.items())
     assert f"training saw {recipe.max_tokens}" in prose
     assert all(f"`{label}`: {meaning}" in prose for label, meaning in MEANING.items())
 
