@@ -25,7 +25,7 @@ from training.authored import shared_slots
 from training.labels import SPAN_LABELS, Row
 from training.spans import best_threshold, character_f1
 from training.split import halves
-from worker.batching import CPU_TOKENS, Batch, batches_of, of_texts
+from worker.batching import CPU_TOKENS
 from worker.classifier import HARM_LABELS, LABELS, Found
 from worker.evaluation import HARM_ANY, collect, curves
 from worker.evaluation import measure as measure_question
@@ -33,6 +33,7 @@ from worker.evaluation_picture import draw
 from worker.evaluation_report import Method, Report, Rows, Thresholds
 from worker.normalise import fold, normalise
 from worker.onnx import SLOW_FUSIONS, OnnxClassifier
+from worker.pieces import Batch, batches_of, of_texts
 from worker.runs import Runs
 
 FEWEST: Final = 10

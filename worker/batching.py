@@ -7,36 +7,14 @@ Who goes first is no question here: see `worker.runs`.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import Final, NamedTuple
-
-from worker.classifier import Found, Piece, combine
+from collections.abc import Sequence
+from typing import Final
 
 CPU_TOKENS: Final = 256
 """Padded tokens in one run that suit a core. Larger runs cost a token as much, or more when they no longer fit into a cache, and
 last longer: whoever comes meanwhile waits."""
 GPU_TOKENS: Final = 16384
 """Chosen for a GPU, and not measured: its runs are many times as fast, and too small for it below some thousands."""
-
-
-class Batch(NamedTuple):
-    """Pieces of one width, and which of all pieces they are."""
-
-    at: Sequence[int]
-    pieces: Sequence[Piece]
-    width: int
-
-
-def batches_of(pieces: Sequence[Piece], widths: Sequence[int], max_tokens: int) -> list[Batch]:
-    """Every piece in one batch; arguments as for `cut`."""
-    return [Batch(at, [pieces[index] for index in at], widths[at[0]]) for at in cut(widths, max_tokens)]
-
-
-def of_texts(pieces_of_text: Sequence[Sequence[Piece]], found: Mapping[int, Found]) -> list[Found]:
-    """What is found in each text, from what is found in the pieces of all, numbered through."""
-    in_order = (found[number] for number in range(len(found)))
-    return [combine(list(islice(in_order, len(pieces)))) for pieces in pieces_of_text]
 
 
 def cut(widths: Sequence[int], max_tokens: int) -> list[list[int]]:

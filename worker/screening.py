@@ -18,7 +18,6 @@ from typing import Protocol
 from msgspec import Struct
 
 from worker import shedding
-from worker.batching import Batch, batches_of, of_texts
 from worker.classifier import Classifier, Found, Piece, Scores
 from worker.codec import decode_comment
 from worker.errors import FatalError, InvalidRecord, Reason, Stage, TransientError
@@ -26,6 +25,7 @@ from worker.language import UNDETERMINED, Detection, Language, settle
 from worker.language import VERSION as LANGUAGE_RULES
 from worker.normalise import VERSION as NORMALISER
 from worker.normalise import normalise, normalise_mapped
+from worker.pieces import Batch, batches_of, of_texts
 from worker.policy import Policy, Verdict
 from worker.records import Comment, Decision, Mode, Model, PolicyVersion, Source, Span
 from worker.runs import Runs

@@ -8,9 +8,9 @@ from itertools import chain, pairwise
 import pytest
 
 from tests.fakes import FakeClassifier
-from worker.batching import batches_of, of_texts
 from worker.classifier import HARM_LABELS, KIND_LABELS, LABELS, Classifier, Found, Piece, Scores, combine
 from worker.onnx import OnnxClassifier, model_folder
+from worker.pieces import batches_of, of_texts
 from worker.records import Span
 
 KIND = "you did so well, thanks a lot, I am proud of you"
