@@ -7,3 +7,6 @@ VERSION: Final = "0.2.1"
 
 MAX_TOKENS: Final = 256
 """The length at which a text is cut; positions up to 512 exist, those beyond 256 were never trained."""
+
+REOPENED: Final = "reopened.json"
+"""In the work folder, from `reopen`: that its weights have been integers, and the version of the model that they were."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from training import REOPENED
 from training.labels import load_rows, write_rows
 from worker.errors import FatalError, ScreenerError, StartupError
 
@@ -200,7 +201,7 @@ def card(work: Work = WORK, model: Model = MODEL) -> None:
     from training.card import card as run
 
     figures = json.loads((work / "figures.json").read_text(encoding="utf-8"))
-    reopened = work / "reopened.json"
+    reopened = work / REOPENED
     version = json.loads(reopened.read_text(encoding="utf-8"))["version"] if reopened.is_file() else None
     run(load_rows(work / "train.jsonl"), load_rows(work / "dev.jsonl"), figures, model, version)
 

@@ -7,7 +7,7 @@ what `export` writes now, and what it wrote for 0.2.0.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +15,7 @@ import torch
 from onnx import numpy_helper
 from transformers import AutoTokenizer, BertConfig
 
+from training import REOPENED
 from training.calibrate import CALIBRATION
 from training.export import HEADS
 from training.model import load_tokenizer
@@ -22,9 +23,6 @@ from training.train import EMOJI, WEIGHTS
 from worker.classifier import LABELS
 
 Array = np.ndarray[Any, Any]
-
-REOPENED: Final = "reopened.json"
-"""In the work folder: that its weights have been integers, and the version of the model that they were."""
 
 
 def reopen(folder: Path, work: Path) -> None:
