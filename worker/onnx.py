@@ -124,8 +124,8 @@ class OnnxClassifier:
         if self._first is None or self._leaving is None:
             return self._read(pieces, _run(self._session, self._outputs, feeds))
         hidden, early_logits = _run(self._first, [HIDDEN, EARLY_OUTPUT], feeds)
-        found = [Found(scores) for scores in self._scores(early_logits)]
-        stay = [row for row, (scores, _) in enumerate(found) if not self._leaving.leaves(scores)]
+        found = [Found(scores, left_early=True) for scores in self._scores(early_logits)]
+        stay = [row for row, of_piece in enumerate(found) if not self._leaving.leaves(of_piece.scores)]
         if stay:
             # At the width that they came with: so the rest of the model sees what it would see of them in one pass.
             rest = {HIDDEN: hidden[stay], "attention_mask": feeds["attention_mask"][stay]}

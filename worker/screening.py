@@ -76,8 +76,8 @@ class Observer(Protocol):
     def stage(self, name: str, seconds: float) -> None:
         """A stage of the flow took this long."""
 
-    def batch(self, size: int, tokens: int, padding: int) -> None:
-        """The model ran once."""
+    def batch(self, size: int, tokens: int, padding: int, left_early: int) -> None:
+        """The model ran once, and of so many of the pieces only its first stage."""
 
     def cache(self, hits: int, misses: int, entries: int) -> None:
         """So many texts were looked up; so many are remembered."""
@@ -296,7 +296,8 @@ class Screener:
         else:
             self._answered()
             tokens = sum(len(piece.tokens) for piece in pieces)
-            self._observer.batch(len(pieces), tokens, width * len(pieces) - tokens)
+            left_early = sum(of_piece.left_early for of_piece in found)
+            self._observer.batch(len(pieces), tokens, width * len(pieces) - tokens, left_early)
             return found
         # A smaller batch asks for less memory, and scores are the same in any company. Outside of the handler, as above.
         middle = len(pieces) // 2

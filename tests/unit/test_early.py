@@ -135,6 +135,16 @@ def test_what_leaves_is_scored_by_the_first_stage_and_the_rest_by_the_second(tmp
     assert kinder == {"insult": HELLO, "kindness": 0.9999}
 
 
+def test_it_is_said_of_a_piece_that_it_left(tmp_path: Path) -> None:
+    classifier = OnnxClassifier(write_stages(tmp_path), threads=1)
+
+    assert [found.left_early for found in find(classifier, "hello", "idiot", "hello lovely lovely")] == [
+        True,
+        False,
+        True,
+    ]
+
+
 def test_only_what_stays_is_pointed_at(tmp_path: Path) -> None:
     classifier = OnnxClassifier(write_stages(tmp_path), threads=1)
 

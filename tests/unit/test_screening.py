@@ -41,6 +41,7 @@ class RecordingObserver:
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.batches: list[tuple[int, int, int]] = []
+        self.left_early = 0
         self.lookups: list[tuple[int, int, int]] = []
         self.scores: list[Scores] = []
         self.bisections = 0
@@ -50,8 +51,9 @@ class RecordingObserver:
         assert seconds >= 0
         self.stages.append(name)
 
-    def batch(self, size: int, tokens: int, padding: int) -> None:
+    def batch(self, size: int, tokens: int, padding: int, left_early: int) -> None:
         self.batches.append((size, tokens, padding))
+        self.left_early += left_early
 
     def cache(self, hits: int, misses: int, entries: int) -> None:
         self.lookups.append((hits, misses, entries))
@@ -206,6 +208,20 @@ def test_a_long_text_is_judged_by_its_worst_piece_and_its_kindness_on_average() 
 
     assert decision.scores["insult"] == 0.9
     assert 0.95 / 20 < decision.scores["kindness"] < 0.95
+
+
+def test_who_leaves_a_model_early_is_counted() -> None:
+    class TwoStages(FakeClassifier):
+        """Of which texts without a fool need only the first."""
+
+        def score(self, pieces: Sequence[Piece]) -> list[Found]:
+            return [found._replace(left_early=not found.spans) for found in super().score(pieces)]
+
+    observer = RecordingObserver()
+
+    screen(make(TwoStages(), observer), "good morning", "you are stupid", "good night")
+
+    assert observer.left_early == 2
 
 
 def test_batches_keep_to_one_width_and_the_budget() -> None:
