@@ -58,7 +58,7 @@ _WORST: Final = 10
 _MADE_BY: Final = {
     "train.jsonl": "read",
     "dev.jsonl": "read",
-    "model.pt": "average",
+    "model.pt": "refine",
     "calibration.json": "calibrate",
     "model.onnx": "export",
     "tokenizer.json": "export",
@@ -113,21 +113,43 @@ def train(work: Work = WORK, runs: Runs = None) -> None:
         try:
             print(run(rows, work / name, recipe, base_folder(recipe.base, work)))
         except FileNotFoundError as error:
-            raise StartupError(f"{name}: no {error.filename} yet: --run {recipe.teacher} first") from error
+            raise StartupError(f"{name}: no {error.filename} yet: {_first(recipe)} first") from error
         except ValueError as error:
             raise FatalError(str(error)) from error
 
 
+def _first(recipe: Any) -> str:
+    """What makes the weights that a run begins with, or is taught by."""
+    from training.recipe import AVERAGED
+
+    return "`average`" if AVERAGED in (recipe.begins, recipe.teacher) else f"--run {recipe.teacher}"
+
+
 @app.command()
 def average(work: Work = WORK) -> None:
-    """Average the weights of the runs, and of some steps within them, into one model; fit its token head anew."""
+    """Average the weights of the runs, and of some steps within them; fit the token head anew."""
+    from training.recipe import AVERAGE, AVERAGED
+
+    _average(work, AVERAGE, work / AVERAGED)
+
+
+@app.command()
+def refine(work: Work = WORK) -> None:
+    """Go on from the average for a while, with what was written later; the mean of before and after is the model."""
+    from training.recipe import AGAIN, REFINED
+
+    train(work, [AGAIN])
+    _average(work, REFINED, work)
+
+
+def _average(work: Path, shares: Any, to: Path) -> None:
     _need(work, "train.jsonl")
     from training.average import average as run
     from training.average import refit
 
     try:
-        print(run(work))
-        refit(load_rows(work / "train.jsonl"), work)
+        print(run(work, shares, to))
+        refit(load_rows(work / "train.jsonl"), to)
     except FileNotFoundError as error:
         raise StartupError(f"no {error.filename} yet: run `python -m training train` first") from error
     except ValueError as error:
@@ -164,9 +186,12 @@ def reopen_model(work: Work = WORK, model: Model = MODEL) -> None:
 def export(work: Work = WORK, model: Model = MODEL) -> None:
     """Write model.onnx (int8), the tokenizer and config.json."""
     _need(work, "model.pt", "calibration.json")
+    been_integers = (work / REOPENED).is_file()
+    if not been_integers:
+        _need(work, "train.jsonl")
     from training.export import export as run
 
-    run(work, model)
+    run([] if been_integers else load_rows(work / "train.jsonl"), work, model)
 
 
 @app.command()
@@ -201,9 +226,17 @@ def card(work: Work = WORK, model: Model = MODEL) -> None:
     from training.card import card as run
 
     figures = json.loads((work / "figures.json").read_text(encoding="utf-8"))
-    reopened = work / REOPENED
-    version = json.loads(reopened.read_text(encoding="utf-8"))["version"] if reopened.is_file() else None
-    run(load_rows(work / "train.jsonl"), load_rows(work / "dev.jsonl"), figures, model, version)
+    run(load_rows(work / "train.jsonl"), load_rows(work / "dev.jsonl"), figures, model, _reopened(work))
+
+
+def _reopened(work: Path) -> tuple[str, bool] | None:
+    """The version whose int8 weights the model has (True) or began with (False); None where all of it was trained here."""
+    from training.recipe import AVERAGED
+
+    for folder, whole in ((work, True), (work / AVERAGED, False)):
+        if (folder / REOPENED).is_file():
+            return json.loads((folder / REOPENED).read_text(encoding="utf-8"))["version"], whole
+    return None
 
 
 @app.command()
@@ -253,6 +286,7 @@ def everything(data: Data, work: Work = WORK, model: Model = MODEL) -> None:
     read(data, work)
     train(work)
     average(work)
+    refine(work)
     calibrate(work)
     export(work, model)
     evaluate(work, model)

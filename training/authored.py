@@ -5,6 +5,8 @@
 combinations are taken. Slots that many families need stand in `authored/slots.yaml`; a family's own come first.
 
 A quarter of a family's lines and a quarter of its templates, whole, are held back: they measure and are never trained on.
+Lines that are written once it is known how those came out stand under `teaches`: none of them is held back, so that what
+measures stays what it was. They have a source of their own, and with it a quota of their own in an epoch.
 """
 
 import math
@@ -22,6 +24,8 @@ from worker.normalise import normalise
 
 FOLDER: Final = Path(__file__).with_name("authored")
 SOURCE: Final = "authored"
+LATER: Final = "authored_later"
+"""The source of what stands under `teaches`."""
 HELD_BACK: Final = 4
 """One in so many lines, and one in so many templates, of a family measures."""
 
@@ -75,6 +79,8 @@ def _expand(
         for text in _fill(name, str(template["text"]), int(template["limit"]), slots, rng):
             side: Split = "dev" if number in measuring else "train"
             yield Row(normalise(text), targets, SOURCE, side, behaviour=name, spans=spans)
+    for line in family.get("teaches", ()):
+        yield Row(normalise(str(line)), targets, LATER, "train", behaviour=name, spans=spans)
 
 
 def _targets(name: str, family: Mapping[str, Any]) -> dict[str, float]:

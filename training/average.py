@@ -1,7 +1,7 @@
-"""Averaging: the weights of several runs, and of some steps within one → one model, and a token head that fits it.
+"""Averaging: the weights of several runs, and of some steps within them → one model, and a token head that fits it.
 
-Between training and calibration. Shares stand in `recipe.AVERAGE`. The weights that all runs began with take part, save for the
-heads, of which the base has none.
+Twice: of the runs that began with the base, and of the run that went on from that mean, with it. Shares stand in `recipe.py`. The
+weights that all runs began with may take part, save for the heads, of which the base has none.
 """
 
 import json
@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import torch
 
-from training import MAX_TOKENS
+from training import MAX_TOKENS, REOPENED
 from training.labels import Row
-from training.model import load_model, load_tokenizer
-from training.recipe import AVERAGE, BASE
+from training.model import halves, load_model, load_tokenizer
+from training.recipe import BASE
 from training.train import EMOJI, SIZES, WEIGHTS, kept, load_trained, pad, token_marks
 
 State = Mapping[str, Any]
@@ -25,22 +25,23 @@ SPANS_SET: Final = "toxic_spans"
 _HEADS: Final = ("head.", "token_head.")
 
 
-def average(work: Path, shares: Shares | None = None) -> Path:
-    """Write model.pt from what `train` left in `work`, by default with the shares of `recipe.AVERAGE`; returns its path.
+def average(work: Path, shares: Shares, to: Path) -> Path:
+    """Write model.pt, and what belongs to it, from what `train` left in `work` to the folder `to`; returns its path.
 
     Raises:
         FileNotFoundError: a run, or a step of one that should have been kept, is not there.
         ValueError: the shares do not add up to one, or the runs do not have the same emoji.
     """
-    shares = AVERAGE if shares is None else shares
     if abs(sum(shares.values()) - 1) > 1e-6:  # noqa: PLR2004
         raise ValueError(f"shares of {sum(shares.values()):g} in all make no average")
     vocabularies = {(work / run / EMOJI).read_text(encoding="utf-8") for run, _ in shares if run != BASE}
     if len(vocabularies) != 1:
         raise ValueError("the runs saw different rows: train them all again")
     vocabulary = vocabularies.pop()
-    (work / EMOJI).write_text(vocabulary, encoding="utf-8")
-    copyfile(work / next(run for run, _ in shares if run != BASE) / SIZES, work / SIZES)
+    to.mkdir(parents=True, exist_ok=True)
+    (to / REOPENED).unlink(missing_ok=True)
+    (to / EMOJI).write_text(vocabulary, encoding="utf-8")
+    copyfile(work / next(run for run, _ in shares if run != BASE) / SIZES, to / SIZES)
     emoji = json.loads(vocabulary)
     parts: dict[tuple[str, int | None], State] = {}
     for run, step in shares:
@@ -49,8 +50,8 @@ def average(work: Path, shares: Shares | None = None) -> Path:
         else:
             path = work / run / (WEIGHTS if step is None else kept(step))
             parts[run, step] = torch.load(path, weights_only=True)
-    torch.save(mean(parts, shares), work / WEIGHTS)
-    return work / WEIGHTS
+    torch.save(mean(parts, shares), to / WEIGHTS)
+    return to / WEIGHTS
 
 
 def mean(
@@ -83,7 +84,7 @@ def refit(rows: Sequence[Row], work: Path, epochs: int = 6, batch: int = 8_192) 
         for start in range(0, len(order), 64):
             chosen = order[start : start + 64]
             ids, mask = pad([tokens[i] for i in chosen])
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with halves("cpu"):
                 hidden = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             for row, i in enumerate(chosen):
                 features.append(hidden[row, 1 : len(tokens[i]) - 1])

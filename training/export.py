@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -21,8 +22,9 @@ from onnx import TensorProto, helper, numpy_helper
 from training import MAX_TOKENS, VERSION
 from training.calibrate import CALIBRATION
 from training.evaluate import open_session, score
-from training.labels import SPAN_LABELS
+from training.labels import SPAN_LABELS, Row
 from training.model import FAR
+from training.rounding import moments, rounded
 from training.train import load_trained
 from worker.classifier import LABELS
 
@@ -52,11 +54,13 @@ class Layer:
     Attributes:
         weight: float32 [in, out].
         least: its inputs are never below minus this; None where they are as large on either side.
+        together: how its inputs go together (`rounding.moments`), float64 [in, in]; None where nobody looked.
     """
 
     name: str
     weight: Array
     least: float | None = None
+    together: Array | None = None
 
 
 class Graph:
@@ -84,14 +88,20 @@ ZEROS: Final = (_MIDDLE, _LOW)
 """What stands for zero in uint8: the middle, or lower where inputs hardly go below zero."""
 
 
-def build(state: Mapping[str, Array], linear: Linear, *, quantised: bool = True) -> bytes:
+def build(
+    state: Mapping[str, Array],
+    linear: Linear,
+    *,
+    quantised: bool = True,
+    together: Mapping[str, Array] = MappingProxyType({}),
+) -> bytes:
     """The graph as bytes.
 
     Inputs input_ids, attention_mask: int64 [batch, sequence]; outputs logits: float32 [batch, 9], and token_logits: float32
     [batch, sequence, 5], in the order of `SPAN_LABELS`.
 
     `state` is the trained model's state, `linear` how its linear layers are computed; `quantised` is about the rest: the word
-    table, and GELU.
+    table, and GELU. `together`: by a layer's key in the state, how its inputs go together.
     """
     g = Graph()
     hidden = _embed(g, state, quantised=quantised)
@@ -108,7 +118,7 @@ def build(state: Mapping[str, Array], linear: Linear, *, quantised: bool = True)
     def product(x: str, name: str, *keys: str, least: float | None = None) -> str:
         """Layers that read the same input are computed as one."""
         weight = np.concatenate([state[f"{k}.weight"] for k in keys]).T.astype(np.float32)
-        return linear(g, x, Layer(name, weight, least))
+        return linear(g, x, Layer(name, weight, least, together.get(keys[0])))
 
     def vector(name: str, value: Array) -> str:
         return g.constant(name, value.astype(np.float32))
@@ -261,18 +271,26 @@ def int8_weights(g: Graph, layer: Layer, bits: int) -> tuple[str, str, str]:
     limit = 2 ** (bits - 1) - 1
     scale = (np.maximum(np.abs(layer.weight).max(0), 1e-9) / limit).astype(np.float32)
     return (
-        g.constant(f"{layer.name}_w", np.round(layer.weight / scale).astype(np.int8)),
+        g.constant(f"{layer.name}_w", rounded(layer.weight, scale, limit, layer.together)),
         g.constant(f"{layer.name}_ws", scale),
         g.constant(f"{layer.name}_wz", np.zeros(scale.shape, np.int8)),
     )
 
 
-def export(work: Path, folder: Path) -> None:
-    """Write model.onnx, the tokenizer and config.json to `folder`."""
+def export(rows: Sequence[Row], work: Path, folder: Path) -> None:
+    """Write model.onnx, the tokenizer and config.json to `folder`.
+
+    Args:
+        rows: those that teach, some of which say how weights are rounded (`rounding`). None: to the nearest integer, which is all
+            that weights want which have been integers.
+        work: where `average` or `refine`, and `calibrate`, left what they found.
+        folder: the model's.
+    """
     model, tokenizer = load_trained(work)
+    together = moments(model, tokenizer, rows) if rows else {}
     state = calibrated({k: v.numpy() for k, v in model.state_dict().items()}, work)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(build(state, per_token))
+    (folder / "model.onnx").write_bytes(build(state, per_token, together=together))
     # How long a piece may be and how it is padded is the caller's decision.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()

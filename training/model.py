@@ -88,6 +88,16 @@ def load_model(tokenizer: Any, emoji: Sequence[str], base: Path = BASE) -> Scree
     return Screener(encoder)
 
 
+def halves(device: str, asked: bool = True) -> Any:
+    """A context in which products are in bfloat16: if that is asked for, and where the processor has such products.
+
+    Where it has none, they took seventy times as long as in float32 (2,048 by 384 by 1,536, two cores with AVX2).
+    """
+    has = torch.cpu.get_capabilities() if device == "cpu" else {}
+    able = device != "cpu" or has.get("amx_bf16", False) or has.get("avx512_bf16", False)
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=asked and able)
+
+
 def untrained(config: Path) -> Screener:
     """A model of the size that `config.json` in a folder tells, to be filled with weights."""
     encoder = AutoModel.from_config(

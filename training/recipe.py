@@ -2,11 +2,15 @@
 
 One pass generalises to what nobody wrote yet, several passes learn our own rare behaviours; the mean of their weights does both,
 and better than either (RESULTS.md has the figures). All runs start from the same weights, which is what makes their mean a model.
+
+What is written after that is learned by one more run that goes on from the mean; the model is the mean of before and after.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from training.authored import LATER, SOURCE
 
 MINILM: Final = "minilm"
 BGE_SMALL: Final = "bge-small"
@@ -33,14 +37,19 @@ class Recipe:
     token_weight: float = 0.5
     """Of the token head's loss, beside 1 for the label head's."""
     checkpoint_every: int = 500
+    begins: str | None = None
+    """A run, or the average, whose weights it goes on from, heads and all; None: the base's, under new heads."""
     teacher: str | None = None
-    """A run whose view of every row is learned beside what the row's annotators said."""
+    """A run, or the average, whose view of every row is learned beside what the row's annotators said."""
     taught: float = 0.7
-    """How much of the loss is the teacher's view."""
+    """How much of a target is the teacher's view."""
+    untaught: tuple[str, ...] = ()
+    """Sets whose rows are learned from their annotators alone: what the teacher is bad at."""
     keep: tuple[int, ...] = ()
     """Steps after which the weights are kept, to be averaged."""
     seed: int = 7
     bf16: bool = True
+    """Products in bfloat16, where the processor has such (`model.halves`)."""
 
     def is_last(self, epoch: int) -> bool:
         """Whether an epoch is the last of several, which has a mix of its own; a single one is no last one."""
@@ -51,6 +60,9 @@ LONG: Final = "long"
 SHORT: Final = "short"
 TEACHER: Final = "teacher"
 TAUGHT: Final = "taught"
+AGAIN: Final = "again"
+AVERAGED: Final = "averaged"
+"""The mean of the runs, with which another one begins."""
 BASE: Final = "base"
 
 RUNS: Final[Mapping[str, Recipe]] = {
@@ -59,6 +71,18 @@ RUNS: Final[Mapping[str, Recipe]] = {
     # Tried, and no part of the model yet.
     TEACHER: Recipe(base=BGE_SMALL, epochs=1, mix="once", augmented=0.1, learning_rate=1.5e-4, seed=21),
     TAUGHT: Recipe(teacher=TEACHER, epochs=1, mix="once", augmented=0.1, seed=31),
+    # From the average on: our own rows, and some of all the others, of which it learns nothing but what the average says.
+    AGAIN: Recipe(
+        begins=AVERAGED,
+        teacher=AVERAGED,
+        taught=1.0,
+        untaught=(SOURCE, LATER),
+        epochs=1,
+        mix="again",
+        augmented=0.1,
+        learning_rate=1e-4,
+        seed=43,
+    ),
 }
 
 AVERAGE: Final[Mapping[tuple[str, int | None], float]] = {
@@ -68,9 +92,12 @@ AVERAGE: Final[Mapping[tuple[str, int | None], float]] = {
     (LONG, 12_000): 0.125,
     (LONG, None): 0.125,
 }
-"""Run and step (None: its end) → share of the model. `BASE` may have one, too; the heads know none."""
+"""Run and step (None: its end) → share of the average. `BASE` may have one, too; the heads know none."""
+
+REFINED: Final[Mapping[tuple[str, int | None], float]] = {(AVERAGED, None): 0.5, (AGAIN, None): 0.5}
+"""The same, of the model: of what the last run began with, and of its end."""
 
 
 def averaged() -> tuple[str, ...]:
-    """The runs that the model is made of, in the order in which they are done."""
+    """The runs that the average is made of, in the order in which they are done."""
     return tuple(run for run in RUNS if run in {of for of, _ in AVERAGE})

@@ -10,6 +10,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
 
+from training.authored import LATER
 from training.authored import SOURCE as AUTHORED
 from training.labels import Row
 
@@ -86,7 +87,32 @@ ONCE: Final[Mapping[str, int]] = {
 }
 """For a run of one epoch: the sets that ask our own question whole and once, the others in part."""
 
-MIXES: Final[Mapping[str, Mapping[str, int]]] = {"broad": PER_EPOCH, "once": ONCE}
+ONCE_MORE: Final[Mapping[str, int]] = {
+    "dynahate": 4_400,
+    "hatemoji": 1_650,
+    "jigsaw": 1_100,
+    "jigsaw_balanced": 550,
+    "toxic_spans": 1_375,
+    "paradetox": 550,
+    "cad": 440,
+    "hatexplain": 550,
+    "mhs": 550,
+    "implicit_hate": 550,
+    "stormfront": 275,
+    "davidson": 275,
+    "edos": 385,
+    "misogyny": 165,
+    "foxnews": 110,
+    "context_toxicity": 440,
+    "convabuse": 275,
+    "goemotions": 2_200,
+    "hopeedi": 165,
+    AUTHORED: 17_000,
+    LATER: 2_300,
+}
+"""For a run that goes on from another: all of ours, what came later four times, and some of the rest so that it is kept."""
+
+MIXES: Final[Mapping[str, Mapping[str, int]]] = {"broad": PER_EPOCH, "once": ONCE, "again": ONCE_MORE}
 
 DEV_QUOTA: Final = 1_200
 """Dev rows to take of each set, at most: what measures must not be one set's opinion."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from shutil import copyfile
 from typing import Any, Final
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from training.augment import obfuscate
 from training.labels import SPAN_LABELS, Row
-from training.model import BASE, Screener, emoji_in, load_model, load_tokenizer, untrained
+from training.model import BASE, Screener, emoji_in, halves, load_model, load_tokenizer, untrained
 from training.recipe import Recipe
 from training.split import IN_THE_LAST_EPOCH, MIXES, epoch_rows
 from worker.classifier import LABELS
@@ -53,18 +54,17 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: P
         base: the folder with the weights that it begins with.
 
     Raises:
-        FileNotFoundError: its teacher was not trained yet.
+        FileNotFoundError: its teacher, or what it begins with, was not trained yet.
         ValueError: no row to train on, or the checkpoint is of other rows or of another recipe.
     """
     recipe = recipe or Recipe()
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer, model = _fresh(rows, work, base)
+    tokenizer, model = _fresh(rows, work, base) if recipe.begins is None else _further(work, recipe.begins)
     model.to(device).train()
     teacher = None if recipe.teacher is None else load_trained(work.with_name(recipe.teacher))[0].to(device)
-    targets, known = _as_tensors(rows)
-    truth = targets.to(device), known.to(device)
+    truth = tuple(t.to(device) for t in _as_tensors(rows, recipe.untaught))
     optimiser = _optimiser(model, recipe)
     steps = [
         -(-len(epoch_rows(rows, epoch, MIXES[recipe.mix], last=recipe.is_last(epoch))) // recipe.batch)
@@ -120,26 +120,25 @@ def _loss(
     examples: Sequence[Example],
     model: Screener,
     teacher: Screener | None,
-    truth: tuple[Tensor, Tensor],
+    truth: tuple[Tensor, ...],
     recipe: Recipe,
 ) -> Tensor:
-    """Of one batch. `truth`: the targets of all rows, and what is known of them."""
-    targets, known = truth
+    """Of one batch. `truth`: of all rows the targets, what is known of them, and whether the teacher is asked."""
+    numbers = [e.row for e in examples]
+    targets, known, asked = (of_rows[numbers] for of_rows in truth)
     device = targets.device
     ids, mask = (t.to(device) for t in pad([e.tokens for e in examples]))
-    numbers = [e.row for e in examples]
     where, where_known = (t.to(device) for t in _token_targets(examples, ids.shape[1]))
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
+    if teacher is not None:
+        with torch.inference_mode(), halves(device.type, recipe.bf16):
+            says, says_where = teacher(ids, mask)
+        share = recipe.taught * asked.unsqueeze(1)
+        targets, known = told(targets, known, says, share)
+        where, where_known = told(where, where_known, says_where, (share * mask).unsqueeze(2))
+    with halves(device.type, recipe.bf16):
         logits, token_logits = model(ids, mask)
-    loss = masked_loss(logits.float(), targets[numbers], known[numbers])
-    loss = loss + recipe.token_weight * masked_loss(token_logits.float(), where, where_known)
-    if teacher is None:
-        return loss
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
-        says, says_where = teacher(ids, mask)
-    told = agreement(logits, says, torch.ones_like(mask[:, 0]))
-    told = told + recipe.token_weight * agreement(token_logits, says_where, mask)
-    return (1 - recipe.taught) * loss + recipe.taught * told
+    loss = masked_loss(logits.float(), targets, known)
+    return loss + recipe.token_weight * masked_loss(token_logits.float(), where, where_known)
 
 
 def kept(step: int) -> str:
@@ -200,18 +199,25 @@ def plan(lengths: Sequence[int], recipe: Recipe, epoch: int = 0) -> list[list[in
 
 
 def masked_loss(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
-    """Binary cross-entropy over the cells that somebody knows; all three have one shape."""
+    """Binary cross-entropy over the cells that somebody knows, each weighed by `known`; all three have one shape."""
     cells = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return (cells * known).sum() / known.sum().clamp(min=1)
 
 
-def agreement(logits: Tensor, says: Tensor, counts: Tensor) -> Tensor:
-    """Binary cross-entropy with what a teacher says, of each place that counts: [..., labels] twice, and [...] of 0 or 1.
+def told(targets: Tensor, known: Tensor, says: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets, and how much each counts, once a teacher has had its share of them.
 
-    A teacher has a view of every label of every text, so nothing is unknown here.
+    What annotators know becomes a mean of their view and the teacher's. What they leave unknown is the teacher's alone, and
+    counts as much as its share.
+
+    Args:
+        targets: [..., labels], with `known` of the same shape, 1 or 0.
+        known: what annotators know.
+        says: the teacher's logits, of that shape too; it has a view of every label.
+        share: in [0, 1], with 1 for the labels; 0 where it is not asked: of padding, and of some sets.
     """
-    known = counts.unsqueeze(-1).expand_as(logits).float()
-    return masked_loss(logits.float(), says.float().sigmoid(), known)
+    view = says.float().sigmoid()
+    return known * torch.lerp(targets, view, share) + (1 - known) * view, known + (1 - known) * share
 
 
 def pad(tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -237,11 +243,12 @@ def load_trained(work: Path) -> tuple[Screener, Any]:
     return model.eval(), tokenizer
 
 
-def _as_tensors(rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-    """Targets and what is known of them: float32 [rows, labels] each."""
+def _as_tensors(rows: Sequence[Row], untaught: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Targets and what is known of them, float32 [rows, labels] each; 1 [rows] where a teacher is asked, and 0 for those sets."""
     targets = torch.tensor([[r.targets.get(label, 0.0) for label in LABELS] for r in rows])
     known = torch.tensor([[float(label in r.targets) for label in LABELS] for r in rows])
-    return targets, known
+    asked = torch.tensor([float(r.source not in untaught) for r in rows])
+    return targets, known, asked
 
 
 def _token_targets(examples: Sequence[Example], width: int) -> tuple[Tensor, Tensor]:
@@ -260,6 +267,15 @@ def _fresh(rows: Sequence[Row], work: Path, base: Path) -> tuple[Any, Screener]:
     tokenizer = load_tokenizer(emoji)
     model = load_model(tokenizer, emoji, base)
     model.encoder.config.save_pretrained(work)
+    return tokenizer, model
+
+
+def _further(work: Path, begins: str) -> tuple[Any, Screener]:
+    """The tokenizer and the model of what was trained before, whose emoji and sizes are written to `work` as well."""
+    before = work.with_name(begins)
+    model, tokenizer = load_trained(before)
+    for name in (EMOJI, SIZES):
+        copyfile(before / name, work / name)
     return tokenizer, model
 
 

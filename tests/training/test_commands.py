@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.training.conftest import tiny_model
-from training import authored, average, read, recipe, train
+from training import REOPENED, authored, average, read, recipe, train
 from training.__main__ import app
 from training.authored import SOURCE as AUTHORED
 from training.authored import read_authored
@@ -26,6 +26,7 @@ from worker.normalise import normalise
 from worker.onnx import OnnxClassifier, model_folder
 
 RECIPE = Recipe(epochs=2, batch=32, learning_rate=3e-3, max_tokens=32, checkpoint_every=50, bf16=False)
+FURTHER = replace(RECIPE, begins=recipe.AVERAGED, teacher=recipe.AVERAGED, untaught=(AUTHORED,), learning_rate=1e-3)
 PER_SET = 400
 OURS = 2400
 
@@ -101,16 +102,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(authored, "read_authored", lambda: mixed[3::4])
         patch.setattr(read, "read_all", partial(read.read_all, readers=tuple(WRITERS)))
-        patch.setattr(recipe, "RUNS", {"one": RECIPE, "another": RECIPE})
-        patch.setattr(recipe, "AVERAGE", {("one", None): 1.0})
+        patch.setattr(recipe, "RUNS", {"one": RECIPE, "another": RECIPE, recipe.AGAIN: FURTHER})
+        patch.setattr(recipe, "AVERAGE", {(recipe.BASE, None): 0.25, ("one", None): 0.75})
         patch.setattr(train, "load_model", tiny_model)
         for name, quota in {**dict.fromkeys(WRITERS, PER_SET), AUTHORED: OURS}.items():
             patch.setitem(PER_EPOCH, name, quota)
         run("read", "--data", folder / "data", "--work", folder / "work")
         run("train", "--work", folder / "work")
         patch.setattr(average, "load_model", tiny_model)
-        patch.setattr(average, "AVERAGE", {(recipe.BASE, None): 0.25, ("one", None): 0.75})
         run("average", "--work", folder / "work")
+        run("refine", "--work", folder / "work")
     return folder / "work"
 
 
@@ -130,7 +131,9 @@ def test_from_data_sets_to_a_model_that_the_worker_loads(work: Path, tmp_path: P
 
     assert set(read_json(model / "thresholds.json")) == set(LABELS)
     assert set(read_json(model / "operating_points.json")) == set(LABELS)
-    assert f"| {AUTHORED} (synthetic) |" in (model / "MODEL_CARD.md").read_text(encoding="utf-8")
+    text = (model / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"| {AUTHORED} (synthetic) |" in text
+    assert "int8 file of version" not in text
     assert "| insult |" in printed
     classifier = OnnxClassifier(model_folder(str(model)), threads=1)
     assert tuple(classifier.labels) == LABELS
@@ -141,6 +144,35 @@ def test_from_data_sets_to_a_model_that_the_worker_loads(work: Path, tmp_path: P
     assert found.scores["insult"] > found.scores["kindness"]
     outputs = onnxruntime.InferenceSession(model / "model.onnx", providers=["CPUExecutionProvider"]).get_outputs()
     assert [o.name for o in outputs] == ["logits", "token_logits"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        (".", "The weights are those of version 0.1.9, read back from its int8 file"),
+        (recipe.AVERAGED, "It was read back from the int8 file of version 0.1.9"),
+    ],
+)
+def test_the_card_says_what_was_read_back_from_integers(work: Path, tmp_path: Path, folder: str, said: str) -> None:
+    model = tmp_path / "model"
+    run("calibrate", "--work", work)
+    run("export", "--work", work, "--model", model)
+    run("evaluate", "--work", work, "--model", model)
+    (work / folder / REOPENED).write_text('{"version": "0.1.9"}', encoding="utf-8")
+
+    run("card", "--work", work, "--model", model)
+
+    assert said in " ".join((model / "MODEL_CARD.md").read_text(encoding="utf-8").split())
+
+
+def test_to_refine_an_average_takes_one(work: Path) -> None:
+    shutil.rmtree(work / recipe.AVERAGED)
+    shutil.rmtree(work / recipe.AGAIN)
+
+    result = CliRunner().invoke(app, ["refine", "--work", str(work)])
+
+    assert result.exit_code == 2
+    assert "emoji.json yet: `average` first" in result.stderr
 
 
 def refused(*arguments: str | Path) -> str:

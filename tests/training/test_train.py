@@ -14,7 +14,19 @@ from training.labels import SPAN_LABELS, Row
 from training.model import load_tokenizer
 from training.recipe import Recipe
 from training.split import PER_EPOCH
-from training.train import CHECKPOINT, agreement, load_trained, masked_loss, pad, plan, prepare, token_marks, train
+from training.train import (
+    CHECKPOINT,
+    EMOJI,
+    WEIGHTS,
+    load_trained,
+    masked_loss,
+    pad,
+    plan,
+    prepare,
+    token_marks,
+    told,
+    train,
+)
 
 SHORT = Recipe(epochs=2, batch=4, window=2, max_tokens=24, checkpoint_every=3, learning_rate=1e-2, bf16=False)
 
@@ -190,21 +202,30 @@ def test_only_tokens_that_somebody_was_asked_about_teach_where() -> None:
     assert raw.grad[0, 1, 0] < 0 < raw.grad[0, 1, 1]
 
 
-def test_a_teacher_has_a_view_of_every_label_and_none_of_padding() -> None:
-    raw = torch.zeros(2, 3, 2, requires_grad=True)
-    says = torch.full((2, 3, 2), 9.0)
+def test_a_teacher_has_its_share_of_what_is_known_and_all_of_what_is_not() -> None:
+    annotated, known = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+    says = torch.tensor([[0.0, 0.0, 9.0]])
 
-    agreement(raw, says, torch.tensor([[1, 1, 0], [1, 0, 0]])).backward()
+    targets, counts = told(annotated, known, says, torch.tensor([[0.4]]))
 
-    assert raw.grad is not None
-    assert (raw.grad < 0).all(2).tolist() == [[True, True, False], [True, False, False]]
-    assert raw.grad[0, 2].tolist() == [0.0, 0.0]
+    assert targets[0].tolist() == pytest.approx([0.8, 0.2, 1.0], abs=1e-3)
+    assert counts[0].tolist() == pytest.approx([1.0, 1.0, 0.4])
+
+
+def test_where_no_teacher_is_asked_everything_stays() -> None:
+    annotated, known = torch.tensor([[1.0, 0.3, 0.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+
+    targets, counts = told(annotated, known, torch.full((1, 3), 9.0), torch.zeros(1, 1))
+
+    assert (targets * counts).tolist() == annotated.tolist()
+    assert counts.tolist() == known.tolist()
 
 
 def test_who_says_what_the_teacher_says_learns_nothing_of_it() -> None:
     raw = torch.tensor([[2.0, -1.0]], requires_grad=True)
+    unknown = torch.zeros(1, 2)
 
-    agreement(raw, raw.detach(), torch.ones(1)).backward()
+    masked_loss(raw, *told(unknown, unknown, raw.detach(), torch.ones(1, 1))).backward()
 
     assert raw.grad is not None
     assert raw.grad.abs().max() < 1e-6
@@ -216,20 +237,38 @@ def test_what_nobody_annotated_is_learned_from_the_teacher(rows: list[Row], tmp_
     train(rows, tmp_path / "teacher", replace(SHORT, epochs=6))
     kind = [replace(r, targets={"kindness": r.targets["kindness"]}, spans=None) for r in rows]
     of_insult = {}
-    for name, teacher in (("alone", None), ("taught", "teacher")):
-        train(kind, tmp_path / name, replace(SHORT, epochs=6, teacher=teacher))
+    for name, teacher, untaught in (
+        ("alone", None, ()),
+        ("taught", "teacher", ()),
+        ("not asked", "teacher", ("test",)),
+    ):
+        train(kind, tmp_path / name, replace(SHORT, epochs=6, teacher=teacher, untaught=untaught))
         model, tokenizer = load_trained(tmp_path / name)
         with torch.inference_mode():
             logits, _ = model(*pad(tokenizer(["you are fool number 3", "thank you 4 times"])["input_ids"]))
         of_insult[name] = float(logits[0, 3] - logits[1, 3])
 
-    assert of_insult["taught"] > 1 > of_insult["alone"]
+    assert of_insult["taught"] > 1 > max(of_insult["alone"], of_insult["not asked"])
 
 
 @pytest.mark.usefixtures("_tiny")
-def test_a_run_waits_for_its_teacher(rows: list[Row], tmp_path: Path) -> None:
+def test_a_run_goes_on_from_another_with_its_heads_and_its_emoji(rows: list[Row], tmp_path: Path) -> None:
+    train(rows, tmp_path / "before", SHORT)
+
+    train(rows, tmp_path / "after", replace(SHORT, begins="before", learning_rate=0.0))
+
+    before, after = (torch.load(tmp_path / run / WEIGHTS, weights_only=True) for run in ("before", "after"))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert (tmp_path / "after" / EMOJI).read_bytes() == (tmp_path / "before" / EMOJI).read_bytes()
+
+
+@pytest.mark.usefixtures("_tiny")
+@pytest.mark.parametrize("recipe", [replace(SHORT, teacher="other"), replace(SHORT, begins="other")])
+def test_a_run_waits_for_its_teacher_and_for_what_it_begins_with(
+    rows: list[Row], tmp_path: Path, recipe: Recipe
+) -> None:
     with pytest.raises(FileNotFoundError):
-        train(rows, tmp_path / "taught", replace(SHORT, teacher="teacher"))
+        train(rows, tmp_path / "run", recipe)
 
 
 # ---- cut off, and on again

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.authored import read_authored
+from training.authored import LATER, SOURCE, read_authored
 from training.labels import Row
 from training.split import key, split
 from worker.classifier import LABELS
@@ -60,6 +60,19 @@ def test_a_quarter_of_lines_and_of_templates_is_held_back_and_templates_whole(tm
     assert sorted(map(tuple, sides.values())) == [("dev",), ("train",), ("train",), ("train",)]
     assert len(rows) == 8 + 4 * 2
     assert {r.behaviour for r in rows} == {"f/a"}
+
+
+def test_what_was_written_later_only_teaches_and_changes_nothing_else(tmp_path: Path) -> None:
+    family = "- {{id: a, labels: [insult], {more}lines: [a, b, c, d, e, f, g, h]}}\n"
+    (tmp_path / "f.yaml").write_text(family.format(more=""), encoding="utf-8")
+    before = read_authored(tmp_path)
+    (tmp_path / "f.yaml").write_text(family.format(more="teaches: [x, y, z, w], "), encoding="utf-8")
+
+    after = read_authored(tmp_path)
+
+    assert [r for r in after if r.source == SOURCE] == before
+    later = [r for r in after if r.source == LATER]
+    assert [(r.text, r.split, r.targets["insult"]) for r in later] == [(text, "train", 1.0) for text in "xyzw"]
 
 
 def test_shared_slots_serve_every_family_and_its_own_come_first(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from training import card
+from training.authored import LATER
 from training.authored import SOURCE as AUTHORED
 from training.card import SETS, WRONG, seen
 from training.labels import MEANING, Row
 from training.read import READERS
-from training.recipe import AVERAGE, LONG, RUNS
+from training.recipe import AGAIN, AVERAGE, LONG, REFINED, RUNS
 from training.split import MIXES
 from worker.classifier import LABELS
 
@@ -72,7 +73,7 @@ def written(folder: Path, train: list[Row], dev: list[Row], figures: dict[str, A
 
 @pytest.fixture
 def text(folder: Path) -> str:
-    return written(folder, rows([*SETS, AUTHORED], 2), rows([*SETS, AUTHORED]))
+    return written(folder, rows([*SETS, AUTHORED, LATER], 2), rows([*SETS, AUTHORED]))
 
 
 def tables(text: str) -> list[list[list[str]]]:
@@ -139,7 +140,9 @@ def test_what_stands_in_the_prose(text: str) -> None:
     assert "0.12%" in prose
     assert "0.47% (`threat`)" in prose
     assert f"{recipe.augmented:.0%} of the rows that the long run sees" in prose
-    assert all(f"{share:.1%} {run}" in prose for (run, _), share in AVERAGE.items())
+    assert all(f"{share:.1%} {run}" in prose for (run, _), share in {**REFINED, **AVERAGE}.items())
+    assert f"went on from it for {sum(MIXES[RUNS[AGAIN].mix].values()):,} rows" in prose
+    assert "2 more were written once it was known" in prose
     assert f"training saw {recipe.max_tokens}" in prose
     assert all(f"`{label}`: {meaning}" in prose for label, meaning in MEANING.items())
 
@@ -150,7 +153,8 @@ def test_every_set_that_taught_has_its_licence_and_citation(text: str) -> None:
     for name, of in SETS.items():
         assert lines[of.title] == ["2", f"{seen(name):,}", "1", of.licence, of.citation]
     assert lines["authored (synthetic)"][0] == "2"
-    assert len(lines) == len(SETS) + 1
+    assert lines["authored later (synthetic, none held back)"][:3] == ["2", f"{seen(LATER):,}", "0"]
+    assert len(lines) == len(SETS) + 2
 
 
 def test_a_set_that_taught_nothing_is_not_named(folder: Path) -> None:
@@ -161,7 +165,8 @@ def test_a_set_that_taught_nothing_is_not_named(folder: Path) -> None:
 
 def test_every_set_that_is_read_has_a_licence_and_a_quota() -> None:
     assert set(SETS) == set(READERS)
-    assert all(set(mix) == {*READERS, AUTHORED} for mix in MIXES.values())
+    assert all(set(mix) - {LATER} == {*READERS, AUTHORED} for mix in MIXES.values())
+    assert LATER in MIXES[RUNS[AGAIN].mix]
     assert all(of.title and of.licence and of.citation for of in SETS.values())
 
 

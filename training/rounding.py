@@ -1,0 +1,77 @@
+"""Rounding weights to integers so that errors cancel in what a layer puts out, instead of each weight going to the nearest.
+
+Nearest is worst where weights were integers before and have been trained on from there: each lies in the middle of its step, a
+change of less than half of one is rounded away, and with it what was learned. Here the inputs are rounded one by one, and
+those that are still to come make up for it, as far as they go together in texts (Frantar et al., GPTQ, ICLR 2023; after LeCun's
+and Hassibi's optimal brain surgeon).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.labels import Row
+from training.model import Screener, halves
+from training.split import share
+from training.train import pad
+
+Array = np.ndarray[Any, Any]
+
+TEXTS: Final = 1_024
+"""So many training rows show which inputs go together: some thirty thousand tokens, and a layer has 1,536 inputs at most."""
+_DAMPING: Final = 0.01
+"""Of the mean square of an input, added to each: what was never seen together must not be taken for granted."""
+_BATCH: Final = 64
+
+
+def moments(model: Screener, tokenizer: Any, rows: Sequence[Row]) -> Mapping[str, Array]:
+    """By the name of a linear layer: how its inputs go together over the tokens of some texts, float64 [in, in]."""
+    texts = [r.text for r in sorted(rows, key=lambda r: share(f"moments{r.text}"))[:TEXTS]]
+    tokens = sorted(tokenizer(texts, truncation=True, max_length=128)["input_ids"], key=len)
+    found: dict[str, Array] = {}
+    mask = torch.ones(0)
+
+    def watch(name: str) -> Any:
+        def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen = inputs[0][mask.bool()].double()
+            found[name] = found.get(name, 0.0) + (seen.T @ seen).numpy()
+
+        return look
+
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.head]
+    hooks = [module.register_forward_pre_hook(watch(name)) for name, module in layers]
+    with torch.inference_mode(), halves("cpu", asked=False):
+        for start in range(0, len(tokens), _BATCH):
+            ids, mask = pad(tokens[start : start + _BATCH])
+            model(ids, mask)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def rounded(weight: Array, scale: Array, limit: int, together: Array | None = None) -> Array:
+    """Weights as int8, in steps of `scale`.
+
+    Args:
+        weight: float32 [in, out].
+        scale: float32 [out].
+        limit: the largest integer, on either side.
+        together: `moments` of the layer's inputs; None: each weight to the nearest integer.
+    """
+    if together is None:
+        return np.round(weight / scale).astype(np.int8)
+    loads = np.diag(together)
+    order = np.argsort(-loads, kind="stable")
+    damped = together[np.ix_(order, order)] + np.eye(len(order)) * (_DAMPING * loads.mean())
+    # Row i of the upper factor: how an error of input i is made up for by those behind it.
+    ways = np.linalg.cholesky(np.linalg.inv(damped)).T
+    left = weight[order].astype(np.float64)
+    integers = np.empty(weight.shape, np.int8)
+    for i, at in enumerate(order):
+        integers[at] = np.clip(np.round(left[i] / scale), -limit, limit)
+        error = (left[i] - integers[at] * scale.astype(np.float64)) / ways[i, i]
+        left[i + 1 :] -= np.outer(ways[i, i + 1 :], error)
+    return integers
