@@ -99,7 +99,7 @@ def read(data: Data, work: Work = WORK) -> None:
 
 @app.command()
 def train(work: Work = WORK, runs: Runs = None) -> None:
-    """Do the runs that the model is made of, or go on from their last checkpoint. To start anew, remove a run's folder."""
+    """Do the runs that the average is made of, or go on from their last checkpoint. To start anew, remove a run's folder."""
     _need(work, "train.jsonl")
     from training.bases import base_folder
     from training.recipe import RUNS, averaged
