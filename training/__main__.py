@@ -15,6 +15,7 @@ import typer
 
 from training import REOPENED
 from training.labels import load_rows, write_rows
+from training.recipe import Shares
 from worker.errors import FatalError, ScreenerError, StartupError
 
 # Nothing here fetches: the base weights come with a package.
@@ -102,7 +103,7 @@ def train(work: Work = WORK, runs: Runs = None) -> None:
     """Do the runs that the average is made of, or go on from their last checkpoint. To start anew, remove a run's folder."""
     _need(work, "train.jsonl")
     from training.bases import base_folder
-    from training.recipe import RUNS, averaged
+    from training.recipe import AVERAGED, RUNS, averaged
     from training.train import train as run
 
     if unknown := sorted(set(runs or ()) - set(RUNS)):
@@ -113,16 +114,11 @@ def train(work: Work = WORK, runs: Runs = None) -> None:
         try:
             print(run(rows, work / name, recipe, base_folder(recipe.base, work)))
         except FileNotFoundError as error:
-            raise StartupError(f"{name}: no {error.filename} yet: {_first(recipe)} first") from error
+            missing = Path(error.filename).parent.name
+            first = "`average`" if missing == AVERAGED else f"--run {missing}"
+            raise StartupError(f"{name}: no {error.filename} yet: {first} first") from error
         except ValueError as error:
             raise FatalError(str(error)) from error
-
-
-def _first(recipe: Any) -> str:
-    """What makes the weights that a run begins with, or is taught by."""
-    from training.recipe import AVERAGED
-
-    return "`average`" if AVERAGED in (recipe.begins, recipe.teacher) else f"--run {recipe.teacher}"
 
 
 @app.command()
@@ -142,7 +138,7 @@ def refine(work: Work = WORK) -> None:
     _average(work, REFINED, work)
 
 
-def _average(work: Path, shares: Any, to: Path) -> None:
+def _average(work: Path, shares: Shares, to: Path) -> None:
     _need(work, "train.jsonl")
     from training.average import average as run
     from training.average import refit

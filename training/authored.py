@@ -67,20 +67,22 @@ def _expand(
     targets = _targets(name, family)
     # Where a family has no harm at all, there is nothing to point at; where it has, nobody marked the place.
     spans = None if any(targets.get(label, 1.0) for label in SPAN_LABELS) else ()
+
+    def row(text: str, source: str, *, held_back: bool = False) -> Row:
+        side: Split = "dev" if held_back else "train"
+        return Row(normalise(text), targets, source, side, behaviour=name, spans=spans)
+
     lines = [str(line) for line in family.get("lines", ())]
-    held_back = set(rng.sample(lines, len(lines) // HELD_BACK))
+    measuring_lines = set(rng.sample(lines, len(lines) // HELD_BACK))
     for line in lines:
-        yield Row(
-            normalise(line), targets, SOURCE, "dev" if line in held_back else "train", behaviour=name, spans=spans
-        )
+        yield row(line, SOURCE, held_back=line in measuring_lines)
     templates = family.get("templates", ())
     measuring = set(rng.sample(range(len(templates)), len(templates) // HELD_BACK))
     for number, template in enumerate(templates):
         for text in _fill(name, str(template["text"]), int(template["limit"]), slots, rng):
-            side: Split = "dev" if number in measuring else "train"
-            yield Row(normalise(text), targets, SOURCE, side, behaviour=name, spans=spans)
+            yield row(text, SOURCE, held_back=number in measuring)
     for line in family.get("teaches", ()):
-        yield Row(normalise(str(line)), targets, LATER, "train", behaviour=name, spans=spans)
+        yield row(str(line), LATER)
 
 
 def _targets(name: str, family: Mapping[str, Any]) -> dict[str, float]:

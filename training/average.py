@@ -14,12 +14,11 @@ import torch
 
 from training import MAX_TOKENS, REOPENED
 from training.labels import Row
-from training.model import halves, load_model, load_tokenizer
-from training.recipe import BASE
+from training.model import in_bfloat16, load_model, load_tokenizer
+from training.recipe import BASE, Shares
 from training.train import EMOJI, SIZES, WEIGHTS, kept, load_trained, pad, token_marks
 
 State = Mapping[str, Any]
-Shares = Mapping[tuple[str, int | None], float]
 SPANS_SET: Final = "toxic_spans"
 """The set whose annotators said where."""
 _HEADS: Final = ("head.", "token_head.")
@@ -54,9 +53,7 @@ def average(work: Path, shares: Shares, to: Path) -> Path:
     return to / WEIGHTS
 
 
-def mean(
-    parts: Mapping[tuple[str, int | None], State], shares: Mapping[tuple[str, int | None], float]
-) -> dict[str, Any]:
+def mean(parts: Mapping[tuple[str, int | None], State], shares: Shares) -> dict[str, Any]:
     """The weighted mean, key by key. A head is the mean of those parts that have learned one."""
     found = {}
     for key in next(iter(parts.values())):
@@ -84,7 +81,7 @@ def refit(rows: Sequence[Row], work: Path, epochs: int = 6, batch: int = 8_192) 
         for start in range(0, len(order), 64):
             chosen = order[start : start + 64]
             ids, mask = pad([tokens[i] for i in chosen])
-            with halves("cpu"):
+            with in_bfloat16("cpu"):
                 hidden = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             for row, i in enumerate(chosen):
                 features.append(hidden[row, 1 : len(tokens[i]) - 1])

@@ -52,9 +52,9 @@ SETS: Final[Mapping[str, Set]] = {
     "hopeedi": Set("HopeEDI", "CC-BY 4.0", "Chakravarthi, HopeEDI, PEOPLES 2020"),
 }
 
-OURS: Final[Mapping[str, str]] = {
-    AUTHORED: "authored (synthetic)",
-    LATER: "authored later (synthetic, none held back)",
+OURS: Final[Mapping[str, Set]] = {
+    AUTHORED: Set("authored (synthetic)", "Apache-2.0", "this project"),
+    LATER: Set("authored later (synthetic, none held back)", "Apache-2.0", "this project"),
 }
 
 _TEXT: Final = """\
@@ -234,12 +234,7 @@ def card(
     vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
     lines = [
         f"| {s.title} | {taught[name]:,} | {seen(name):,} | {measured[name]:,} | {s.licence} | {s.citation} |"
-        for name, s in SETS.items()
-        if taught[name]
-    ]
-    lines += [
-        f"| {title} | {taught[name]:,} | {seen(name):,} | {measured[name]:,} | Apache-2.0 | this project |"
-        for name, title in OURS.items()
+        for name, s in (*SETS.items(), *OURS.items())
         if taught[name]
     ]
     version, whole = reopened or ("", False)

@@ -88,7 +88,7 @@ def load_model(tokenizer: Any, emoji: Sequence[str], base: Path = BASE) -> Scree
     return Screener(encoder)
 
 
-def halves(device: str, asked: bool = True) -> Any:
+def in_bfloat16(device: str, asked: bool = True) -> Any:
     """A context in which products are in bfloat16: if that is asked for, and where the processor has such products.
 
     Where it has none, they took seventy times as long as in float32 (2,048 by 384 by 1,536, two cores with AVX2).

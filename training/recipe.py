@@ -49,7 +49,7 @@ class Recipe:
     """Steps after which the weights are kept, to be averaged."""
     seed: int = 7
     bf16: bool = True
-    """Products in bfloat16, where the processor has such (`model.halves`)."""
+    """Products in bfloat16, where the processor has such (`model.in_bfloat16`)."""
 
     def is_last(self, epoch: int) -> bool:
         """Whether an epoch is the last of several, which has a mix of its own; a single one is no last one."""
@@ -85,17 +85,20 @@ RUNS: Final[Mapping[str, Recipe]] = {
     ),
 }
 
-AVERAGE: Final[Mapping[tuple[str, int | None], float]] = {
+Shares = Mapping[tuple[str, int | None], float]
+"""Run and step (None: its end) → its share of a mean."""
+
+AVERAGE: Final[Shares] = {
     (SHORT, None): 0.5,
     (LONG, 4_500): 0.125,
     (LONG, 7_500): 0.125,
     (LONG, 12_000): 0.125,
     (LONG, None): 0.125,
 }
-"""Run and step (None: its end) → share of the average. `BASE` may have one, too; the heads know none."""
+"""Of the average. `BASE` may have one, too; the heads know none."""
 
-REFINED: Final[Mapping[tuple[str, int | None], float]] = {(AVERAGED, None): 0.5, (AGAIN, None): 0.5}
-"""The same, of the model: of what the last run began with, and of its end."""
+REFINED: Final[Shares] = {(AVERAGED, None): 0.5, (AGAIN, None): 0.5}
+"""Of the model: what the last run began with, and its end."""
 
 
 def averaged() -> tuple[str, ...]:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from training.labels import Row
-from training.model import Screener, halves
+from training.model import Screener
+from training.recipe import Recipe
 from training.split import share
 from training.train import pad
 
@@ -30,7 +31,7 @@ _BATCH: Final = 64
 def moments(model: Screener, tokenizer: Any, rows: Sequence[Row]) -> Mapping[str, Array]:
     """By the name of a linear layer: how its inputs go together over the tokens of some texts, float64 [in, in]."""
     texts = [r.text for r in sorted(rows, key=lambda r: share(f"moments{r.text}"))[:TEXTS]]
-    tokens = sorted(tokenizer(texts, truncation=True, max_length=128)["input_ids"], key=len)
+    tokens = sorted(tokenizer(texts, truncation=True, max_length=Recipe().max_tokens)["input_ids"], key=len)
     found: dict[str, Array] = {}
     mask = torch.ones(0)
 
@@ -43,7 +44,7 @@ def moments(model: Screener, tokenizer: Any, rows: Sequence[Row]) -> Mapping[str
 
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.head]
     hooks = [module.register_forward_pre_hook(watch(name)) for name, module in layers]
-    with torch.inference_mode(), halves("cpu", asked=False):
+    with torch.inference_mode():
         for start in range(0, len(tokens), _BATCH):
             ids, mask = pad(tokens[start : start + _BATCH])
             model(ids, mask)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from training.augment import obfuscate
 from training.labels import SPAN_LABELS, Row
-from training.model import BASE, Screener, emoji_in, halves, load_model, load_tokenizer, untrained
+from training.model import BASE, Screener, emoji_in, in_bfloat16, load_model, load_tokenizer, untrained
 from training.recipe import Recipe
 from training.split import IN_THE_LAST_EPOCH, MIXES, epoch_rows
 from worker.classifier import LABELS
@@ -130,12 +130,12 @@ def _loss(
     ids, mask = (t.to(device) for t in pad([e.tokens for e in examples]))
     where, where_known = (t.to(device) for t in _token_targets(examples, ids.shape[1]))
     if teacher is not None:
-        with torch.inference_mode(), halves(device.type, recipe.bf16):
+        with torch.inference_mode(), in_bfloat16(device.type, recipe.bf16):
             says, says_where = teacher(ids, mask)
         share = recipe.taught * asked.unsqueeze(1)
         targets, known = told(targets, known, says, share)
         where, where_known = told(where, where_known, says_where, (share * mask).unsqueeze(2))
-    with halves(device.type, recipe.bf16):
+    with in_bfloat16(device.type, recipe.bf16):
         logits, token_logits = model(ids, mask)
     loss = masked_loss(logits.float(), targets, known)
     return loss + recipe.token_weight * masked_loss(token_logits.float(), where, where_known)

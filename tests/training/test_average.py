@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from training import REOPENED
-from training.average import Shares, average, mean
-from training.recipe import AVERAGE, REFINED
+from training.average import average, mean
+from training.recipe import AVERAGE, REFINED, Shares
 from training.train import EMOJI, SIZES, WEIGHTS, kept
 
 A = {"encoder.w": torch.tensor([1.0]), "head.weight": torch.tensor([10.0])}
