@@ -11,7 +11,7 @@ from worker.normalise import normalise
 SENTENCE = "You are such a stupid bitch, nobody here likes you!"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(max_size=60), st.integers())
 def test_something_never_becomes_nothing(text: str, seed: int) -> None:
     disguised = obfuscate(text, Random(seed))

@@ -29,13 +29,13 @@ def test_nothing_gives_no_batch() -> None:
     assert cut([], max_tokens=8) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(WIDTHS, BUDGETS)
 def test_nothing_is_lost_or_repeated(widths: list[int], max_tokens: int) -> None:
     assert sorted(chain.from_iterable(cut(widths, max_tokens))) == list(range(len(widths)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(WIDTHS, BUDGETS)
 def test_all_of_a_batch_have_one_width_and_keep_their_order(widths: list[int], max_tokens: int) -> None:
     for batch in cut(widths, max_tokens):
@@ -43,7 +43,7 @@ def test_all_of_a_batch_have_one_width_and_keep_their_order(widths: list[int], m
         assert batch == sorted(batch)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(WIDTHS, BUDGETS)
 def test_the_budget_is_kept(widths: list[int], max_tokens: int) -> None:
     for batch in cut(widths, max_tokens):
@@ -51,7 +51,7 @@ def test_the_budget_is_kept(widths: list[int], max_tokens: int) -> None:
         assert len(batch) == 1 or sum(widths[at] for at in batch) <= max_tokens
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(WIDTHS, BUDGETS)
 def test_no_batch_is_left_half_full_before_another_of_its_width(widths: list[int], max_tokens: int) -> None:
     batches = cut(widths, max_tokens)

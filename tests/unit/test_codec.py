@@ -166,7 +166,7 @@ def test_an_escaped_surrogate_pair_is_a_character() -> None:
     assert decode_comment(value().replace(b"hello", rb"\ud83e\udd8a")).text == "🦊"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from([*LEAST, *IDS, "author_age_band", "audience_age_band", "language", "likes"]),
     st.one_of(
@@ -196,7 +196,7 @@ def test_no_message_quotes_what_stands_in_the_record(name: str, secret: Any, cut
             assert PRIVATE not in repr(error.__context__) or error.__suppress_context__  # noqa: PT017
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_a_comment_or_an_invalid_record(raw: bytes) -> None:
     try:
@@ -206,25 +206,25 @@ def test_any_bytes_are_a_comment_or_an_invalid_record(raw: bytes) -> None:
         assert "\n" not in error.message  # noqa: PT017
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(comments())
 def test_a_comment_comes_back(comment: Comment) -> None:
     assert decode_comment(msgspec.json.encode(comment)) == comment
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(decisions())
 def test_a_decision_comes_back(decision: Decision) -> None:
     assert msgspec.json.decode(encode(decision), type=Decision) == decision
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(dead_letters())
 def test_a_dead_letter_comes_back(letter: DeadLetter) -> None:
     assert msgspec.json.decode(encode(letter), type=DeadLetter) == letter
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(decisions())
 def test_references_that_a_comment_did_not_have_are_not_written(decision: Decision) -> None:
     written = json.loads(encode(decision))

@@ -67,7 +67,7 @@ def test_the_records_own_headers_stand_first_repeated_names_and_all() -> None:
     assert len(headers(letter(headers=own))) == 4 + 13
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn_letters())
 def test_no_header_of_the_record_is_touched_and_the_letter_neither(drawn: DeadLetter) -> None:
     own = list(drawn.headers)
@@ -131,7 +131,7 @@ def test_a_ratio_of_one_never_stops() -> None:
     Limit(in_a_row=OFF, ratio=1.0, window=4).note([BAD] * 1000)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.lists(st.sampled_from([None, None, BAD]), max_size=6), max_size=20),
     st.integers(1, 6),
@@ -170,7 +170,7 @@ def test_a_limit_message_is_one_line() -> None:
 # ---- read back
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(drawn_letters())
 def test_a_letter_is_split_into_what_it_was_made_of(drawn: DeadLetter) -> None:
     parts = split(headers(drawn))

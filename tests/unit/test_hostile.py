@@ -57,7 +57,7 @@ def test_every_promise_holds_for_what_is_like_it(name: str) -> None:
     check = load_check(name)
 
     # The fuzzer does the rest.
-    @settings(max_examples=20 if TARGETS[name].where == "line" else 150, deadline=None)
+    @settings(max_examples=20 if TARGETS[name].where == "line" else 150)
     @given(_hostile(TARGETS[name]))
     def holds(data: bytes) -> None:
         check(data)

@@ -279,7 +279,7 @@ def test_languages_are_told_apart(text: str, language: str) -> None:
     assert really(normalise(text)).language == language
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=200))
 def test_any_text_gets_an_answer_and_always_the_same(text: str) -> None:
     found = really(normalise(text))
@@ -289,7 +289,7 @@ def test_any_text_gets_an_answer_and_always_the_same(text: str) -> None:
     assert (found.language is None) == (found == UNDETERMINED)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.text(max_size=60)

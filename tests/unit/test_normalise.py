@@ -95,7 +95,7 @@ def test_nothing_visible_is_nothing(text: str) -> None:
     assert normalise(text) == ""
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(max_size=40) | st.text(_tricky, max_size=12))
 def test_once_is_enough(text: str) -> None:
     once = normalise(text)
@@ -103,7 +103,7 @@ def test_once_is_enough(text: str) -> None:
     assert normalise(once) == once
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=20), st.data())
 def test_invisible_characters_anywhere_change_nothing(text: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(text)))
@@ -251,7 +251,7 @@ _made_up = st.lists(
 _any_text = st.text(st.characters(), max_size=40) | _made_up
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(_any_text)
 def test_the_map_is_whole_and_in_order(text: str) -> None:
     normalised = normalise_mapped(text)
@@ -263,7 +263,7 @@ def test_the_map_is_whole_and_in_order(text: str) -> None:
     assert [end for _, end in slices] == sorted(end for _, end in slices)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(_made_up)
 def test_once_is_enough_for_tricks_upon_tricks(text: str) -> None:
     once = normalise(text)
@@ -271,7 +271,7 @@ def test_once_is_enough_for_tricks_upon_tricks(text: str) -> None:
     assert normalise(once) == once
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.from_regex(r"\A[A-Za-z]{2,12}[,.?]?\Z"), min_size=1).map(" ".join))
 def test_plain_sentences_stay_and_map_to_themselves(text: str) -> None:
     if any(a == b == c for a, b, c in zip(text, text[1:], text[2:], strict=False)):

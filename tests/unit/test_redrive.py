@@ -150,7 +150,7 @@ def test_an_empty_value_is_a_letter_and_a_missing_one_is_not() -> None:
     assert found([empty, missing]) == {"0/0": "open"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([State.REDRIVEN, State.DISCARDED])), max_size=12))
 def test_a_survey_remembers_exactly_what_the_last_notes_say(deeds: list[tuple[int, State]]) -> None:
     records = [record(0), record(1), *(note(of, 2 + at, state) for at, (of, state) in enumerate(deeds))]
@@ -270,7 +270,7 @@ def test_only_the_last_count_is_ours() -> None:
     assert redriven_headers(letter([(REDRIVES, b"7"), (REDRIVES, b"1")])) == [(REDRIVES, b"7"), (REDRIVES, b"2")]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(drawn_letters(), st.integers(1, 5))
 def test_a_comment_that_dies_again_and_again_keeps_its_headers_and_its_count(drawn: DeadLetter, tries: int) -> None:
     original = [header for header in drawn.headers if header[0] != REDRIVES]

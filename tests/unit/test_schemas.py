@@ -40,19 +40,19 @@ def test_each_is_a_schema_of_the_draft_that_it_names(schema: dict[str, Any]) -> 
     Draft202012Validator.check_schema(schema)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(comments())
 def test_every_comment_is_valid(comment: Comment) -> None:
     COMMENT.validate(json.loads(msgspec.json.encode(comment)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(decisions())
 def test_every_decision_is_valid(decision: Decision) -> None:
     DECISION.validate(json.loads(encode(decision)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(dead_letters())
 def test_every_dead_letter_is_valid(letter: DeadLetter) -> None:
     DEAD_LETTER.validate(json.loads(encode(letter)))
@@ -102,7 +102,7 @@ def test_the_longest_comment_is_valid_to_both() -> None:
     decode_comment(json.dumps(longest).encode())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(decisions())
 def test_a_decision_that_lacks_something_or_says_something_else_is_not_valid(decision: Decision) -> None:
     written = json.loads(encode(decision))

@@ -584,7 +584,7 @@ def test_what_no_verdict_follows_from_is_not_in_the_id(comment: Comment) -> None
     assert decision_id(comment, POLICY_VERSION, MODEL) == decision_id(COMMENT, POLICY_VERSION, MODEL)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(comments())
 def test_an_id_keeps_to_its_alphabet(comment: Comment) -> None:
     assert re.fullmatch("[A-Za-z0-9_-]{1,500}", decision_id(comment, POLICY_VERSION, MODEL))
@@ -663,7 +663,7 @@ WORDS = st.sampled_from(["stupid", "thanks", "kill", "hello", "weather", POISON,
 TEXTS = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(TEXTS, min_size=1, max_size=20), st.randoms(use_true_random=False), st.integers(1, 600))
 def test_decisions_do_not_depend_on_the_company_in_the_window(
     texts: list[str], random: random.Random, max_batch_tokens: int
@@ -681,7 +681,7 @@ def test_decisions_do_not_depend_on_the_company_in_the_window(
         assert screener.screen(window) == [alone[record.value] for record in window]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(TEXTS, min_size=1, max_size=6), st.booleans())
 def test_no_outcome_and_no_error_holds_the_text(texts: list[str], fails_in_encode: bool) -> None:
     classifier = FakeClassifier(fail_in="encode" if fails_in_encode else "score")

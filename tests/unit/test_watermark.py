@@ -164,7 +164,7 @@ class WatermarkMachine(RuleBasedStateMachine):
             yield offset
 
 
-WatermarkMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+WatermarkMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestWatermarkMachine = WatermarkMachine.TestCase
 
 
@@ -198,7 +198,6 @@ def test_the_machine_above_would_catch_the_mistake(mistaken: type[Watermark[int]
     case.settings = settings(
         max_examples=300,
         stateful_step_count=30,
-        deadline=None,
         database=None,
         derandomize=True,
         report_multiple_bugs=False,
