@@ -239,8 +239,11 @@ def _table(explained: Explained) -> Table:
 
 
 def _why(reason: ReasonGiven) -> str:
-    fired = "" if reason.score is None else f" {reason.score:.3f} ≥ {reason.threshold:g}"
-    return f"{reason.label}{fired}  {reason.rule}"
+    if reason.score is None:
+        return f"{reason.label}  {reason.rule}"
+    # The rule of a label is named by what it asks for; only a hold for danger comes to more (`worker.policy`).
+    raised = "" if reason.rule.endswith(f".{reason.action}") else f"  raised to {reason.action}: another label removes"
+    return f"{reason.label} {reason.score:.3f} ≥ {reason.threshold:g}  {reason.rule}{raised}"
 
 
 def _listed(explained: Explained) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker.classifier import HARM_LABELS, LABELS
 from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion, ReasonGiven
@@ -52,7 +53,7 @@ class Verdict(Struct, frozen=True):
     """What the policy makes of one comment's scores.
 
     Attributes:
-        action: the strongest that any rule asks for.
+        action: the strongest that any rule asks for; `escalate` where one would remove what another holds for danger.
         category: the label of the first reason, or `unsupported_language`; None where no rule fired.
         severity: the highest harm score, whatever the policy made of it; None where nothing was scored.
         reasons: at most one a label, the strongest action first, then the highest score; the one for the language behind
@@ -167,6 +168,7 @@ class Policy:
                 reasons.append(ReasonGiven(UNSUPPORTED_LANGUAGE, None, None, band, own.action, own.name))
         if not reasons:
             return Verdict(Action.ALLOW, None, severity, reasons)
+        reasons = _seen_by_a_person(reasons, self._rows(audience, community_id))
         # Stable, so that equals stay in the order of LABELS. No score is behind every score.
         reasons.sort(key=lambda reason: (-reason.action.strength, math.inf if reason.score is None else -reason.score))
         first = reasons[0]
@@ -184,6 +186,23 @@ class Policy:
     def _rows(self, audience: AgeBand | None, community_id: str | None) -> tuple[_Row, ...]:
         table = self._default if community_id is None else self._communities.get(community_id, self._default)
         return table[audience or AgeBand.UNKNOWN]
+
+
+def _seen_by_a_person(reasons: list[ReasonGiven], rows: Sequence[_Row]) -> list[ReasonGiven]:
+    """Raise to `escalate` what is held for danger where another label would remove it: nobody would look at it any more.
+
+    What danger is, the policy says: a label that it escalates for.
+    """
+    removing = {reason.label for reason in reasons if reason.action is Action.REMOVE}
+    if not removing:
+        return reasons
+    dangers = {label for label, *_, rules in rows if rules and rules[0].action is Action.ESCALATE}
+    return [
+        replace(reason, action=Action.ESCALATE)
+        if reason.label in dangers and reason.action.strength >= Action.HOLD.strength and removing - {reason.label}
+        else reason
+        for reason in reasons
+    ]
 
 
 def _rows_by_band(rules: Rules) -> dict[AgeBand, tuple[_Row, ...]]:

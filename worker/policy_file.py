@@ -10,7 +10,7 @@ Read at startup, and by `comment-screener policy check`.
         all: {nudge: 0.8}        # the bands that are not named
       threat:
         all: {hold: precision 0.80}   # the score from which the model is right so often (worker.operating_points)
-        adult: {hold: precision 0.90 else 0.75}   # and what to do with a model that does not state it, or never reaches it
+        adult: {hold: precision 0.90 else 0.75}   # and from which with a model that does not state it, or never reaches it
     unsupported_language:        # what happens to a comment in a language that the model does not know
       all: hold                  # allow, limit or hold; what is not named is held for readers under 16
     communities:
@@ -52,6 +52,9 @@ _LANGUAGE_ACTIONS: Final = (Action.ALLOW, Action.LIMIT, Action.HOLD)
 _NEVER_FOR_A_LANGUAGE: Final = (
     "is not for a language: nobody has understood the comment yet; it has to be one of allow, limit, hold"
 )
+_ONLY_WHEN_SURE: Final = (Action.HIGHLIGHT, Action.REMOVE)
+"""No `else` stands in where a model was measured and is never as sure as these ask: they put a comment
+before all others, or out of sight for good."""
 _LONGEST_QUOTE: Final = 300
 _PRECISION: Final = re.compile(r"\s*precision\s+(\S+?)(?:\s+else\s+(\S+))?\s*")
 
@@ -323,7 +326,7 @@ class _Resolved(NamedTuple):
 def _resolve(tree: _Tree, points: Points) -> _Resolved:
     """Put scores in the place of `precision P` and `precision P else T`.
 
-    Without an `else`, a rule whose precision the model never reaches is taken out.
+    A rule whose precision the model never reaches is taken out where it has no `else`, or does what takes being sure.
     """
     resolved = _Resolved([], [], [], {})
     for path in tree.lines:
@@ -336,8 +339,12 @@ def _resolve(tree: _Tree, points: Points) -> _Resolved:
                 if label not in LABELS:  # which is told where the shape is checked
                     del thresholds[action]
                     continue
+                if otherwise is not None and not _is_a_share(otherwise):
+                    thresholds[action] = otherwise  # which is told where the shape is checked
+                    continue
                 score = _look_up(points, label, precision)
-                if not isinstance(score, float) and otherwise is not None and _is_precision(precision):
+                unsure = score is None and action in _ONLY_WHEN_SURE
+                if not (isinstance(score, float) or unsure or otherwise is None) and _is_a_share(precision):
                     thresholds[action] = otherwise
                     resolved.notes.append(_Problem(path, f"precision {precision} is not to be had: {otherwise}"))
                     continue
@@ -348,7 +355,8 @@ def _resolve(tree: _Tree, points: Points) -> _Resolved:
                 resolved.used.setdefault(label, {})[f"{float(precision):g}"] = score
                 if score is None:
                     text = f"the model never reaches precision {precision} for {label}: the rule is dropped"
-                    resolved.warnings.append(_Problem(path, text))
+                    # Whoever wrote an `else` has thought of a model that is not as good.
+                    (resolved.notes if otherwise else resolved.warnings).append(_Problem(path, text))
                     del thresholds[action]
                 else:
                     thresholds[action] = _Point(score, precision)
@@ -358,7 +366,7 @@ def _resolve(tree: _Tree, points: Points) -> _Resolved:
 
 def _look_up(points: Points, label: str, written: str) -> float | str | None:
     """The score; None where the precision is never reached; what is wrong, where it cannot be looked up."""
-    if not _is_precision(written):
+    if not _is_a_share(written):
         return f"a precision is a number above 0 and up to 1, not {written}"
     precision = float(written)
     asked = f"asks for precision {written} of {label}, and"
@@ -374,7 +382,8 @@ def _look_up(points: Points, label: str, written: str) -> float | str | None:
     return points[label][precision]
 
 
-def _is_precision(written: str) -> bool:
+def _is_a_share(written: str) -> bool:
+    """Whether it is a number above 0 and up to 1, as precisions and thresholds are."""
     try:
         return 0 < float(written) <= 1
     except ValueError:

@@ -132,7 +132,13 @@ class ReasonGiven(Struct, frozen=True):
     score: Annotated[Score | None, Meta(description="Null for unsupported_language and overload.")]
     threshold: Annotated[Score | None, Meta(description="Null for unsupported_language and overload.")]
     age_band: AgeBand
-    action: Action
+    action: Annotated[
+        Action,
+        Meta(
+            description="What the rule asks for. A hold for danger (a label that the policy escalates for) is raised to "
+            "escalate where another label would have the comment removed: somebody has to see it."
+        ),
+    ]
     rule: Annotated[
         str,
         Meta(

@@ -93,6 +93,21 @@ def test_explain_shows_the_rule_nearest_to_firing(good: str) -> None:
     assert row(result.stdout, "adult") == "adult allow nearest: insult 0.450, 0.250 below 0.7 labels.insult.all.nudge"
 
 
+def test_explain_says_what_is_not_removed_for_danger(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "{id: p, version: 1, labels: {insult: {all: {remove: 0.9}}, threat: {all: {hold: 0.5, escalate: 0.9}}}}",
+        "utf-8",
+    )
+    result = run("explain", "--scores", "insult=0.95,threat=0.6", "--policy", str(policy))
+
+    assert result.exit_code == 0
+    words = " ".join(result.stdout.replace("│", " ").split())
+    assert "threat 0.600 ≥ 0.5 labels.threat.all.hold raised to escalate: another label removes" in words
+    assert "insult 0.950 ≥ 0.9 labels.insult.all.remove" in words
+    assert "remove raised" not in words
+
+
 def test_explain_knows_no_nearest_rule_where_no_rule_looks_at_the_scores(good: str) -> None:
     result = run("explain", "--scores", "threat=0.9", "--policy", good)
 

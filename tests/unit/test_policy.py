@@ -1,6 +1,7 @@
 """Deciding: which rule fires for whom, what wins, and what an unknown audience gets."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import COMMUNITY, harm_labels, policies, scores
 from worker.classifier import HARM_LABELS, LABELS
+from worker.operating_points import Points, operating_points_of
 from worker.policy import KNOWN_BANDS, Policy, Verdict
 from worker.policy_file import load_policy, preset_names, read_policy
 from worker.records import Action, AgeBand, ReasonGiven
@@ -50,6 +52,46 @@ def test_a_reason_says_which_rule_stands_where() -> None:
     assert INSULT.decide({"insult": 0.7}, CHILD, None).reasons == [
         ReasonGiven("insult", 0.7, 0.6, CHILD, Action.HOLD, "labels.insult.under_13.hold")
     ]
+
+
+DANGEROUS = policy(
+    "{insult: {all: {limit: 0.5, remove: 0.9}}, toxicity: {all: {hold: 0.8}},"
+    " threat: {all: {nudge: 0.2, hold: 0.5, escalate: 0.9}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("given_scores", "expected"),
+    [
+        ({"insult": 0.95}, {"insult": "remove"}),
+        ({"insult": 0.95, "threat": 0.3}, {"insult": "remove", "threat": "nudge"}),
+        ({"insult": 0.95, "threat": 0.6}, {"threat": "escalate", "insult": "remove"}),
+        ({"insult": 0.95, "threat": 0.95}, {"threat": "escalate", "insult": "remove"}),
+        ({"insult": 0.6, "threat": 0.6}, {"threat": "hold", "insult": "limit"}),
+        # Nobody is in danger for being rude.
+        ({"insult": 0.95, "toxicity": 0.85}, {"insult": "remove", "toxicity": "hold"}),
+    ],
+)
+def test_what_is_held_for_danger_is_never_just_removed(
+    given_scores: dict[str, float], expected: dict[str, str]
+) -> None:
+    verdict = DANGEROUS.decide(given_scores, CHILD, None)
+
+    assert {reason.label: reason.action for reason in verdict.reasons} == expected
+    assert (verdict.category, verdict.action) == next(iter(expected.items()))
+
+
+def test_what_was_raised_names_the_rule_that_held_it() -> None:
+    reason, _ = DANGEROUS.decide({"insult": 0.95, "threat": 0.6}, CHILD, None).reasons
+
+    assert reason == ReasonGiven("threat", 0.6, 0.5, CHILD, Action.ESCALATE, "labels.threat.all.hold")
+
+
+def test_a_label_that_only_removes_is_not_looked_at() -> None:
+    removing = policy("{threat: {all: {hold: 0.5, remove: 0.8, escalate: 0.9}}, insult: {all: {remove: 0.9}}}")
+
+    assert action(removing, {"threat": 0.85}) == "remove"
+    assert action(removing, {"threat": 0.85, "insult": 0.95}) == "escalate"
 
 
 def test_one_reason_a_label_strongest_first_then_by_score_then_in_the_order_of_labels() -> None:
@@ -303,8 +345,7 @@ supports = st.sampled_from([True, False, None])
 communities = st.sampled_from([None, COMMUNITY])
 
 
-# No deadline: a busy machine is no finding.
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policies(), scores(), bands, communities, st.data())
 def test_more_harm_never_makes_the_action_milder(
     drawn: Policy, before: dict[str, float], band: AgeBand, at: str | None, data: st.DataObject
@@ -317,7 +358,7 @@ def test_more_harm_never_makes_the_action_milder(
     assert drawn.decide(after, band, at, language_supported=known).action.strength >= calmer.strength
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policies(), scores(), communities, supports)
 def test_unknown_is_at_least_as_strict_as_every_band(
     drawn: Policy, given_scores: dict[str, float], at: str | None, known: bool | None
@@ -329,7 +370,7 @@ def test_unknown_is_at_least_as_strict_as_every_band(
     assert all(unknown.strength >= other.strength for other in others)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policies(), scores(), bands, communities)
 def test_a_language_that_the_model_does_not_know_is_never_judged_more_mildly(
     drawn: Policy, given_scores: dict[str, float], band: AgeBand, at: str | None
@@ -341,7 +382,7 @@ def test_a_language_that_the_model_does_not_know_is_never_judged_more_mildly(
     assert unknown.severity == known.severity
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(policies(), scores(), bands, communities)
 def test_a_verdict_is_what_the_firing_rules_say(
     drawn: Policy, given_scores: dict[str, float], band: AgeBand, at: str | None
@@ -351,7 +392,10 @@ def test_a_verdict_is_what_the_firing_rules_say(
     fired = [(name, rule) for name, rule in drawn.rules_for(band, at) if given_scores.get(name, -1.0) >= rule.threshold]
     harms = [rule.action for name, rule in fired if name in HARM_LABELS]
     if harms:
-        assert verdict.action is max(harms, key=lambda fired_action: fired_action.strength)
+        strongest = max(harms, key=lambda fired_action: fired_action.strength)
+        # Whatever is removed is looked at where it may be dangerous, too.
+        raised = strongest is Action.REMOVE and verdict.action is Action.ESCALATE
+        assert raised or verdict.action is strongest
     else:
         assert verdict.action is (Action.HIGHLIGHT if fired else Action.ALLOW)
     kept = {name for name, _ in fired if name in HARM_LABELS or not harms}
@@ -361,17 +405,23 @@ def test_a_verdict_is_what_the_firing_rules_say(
 
 # ---- the presets: what they promise to those who read them
 
-PRESETS = {name: load_policy(name) for name in ("default", "strict-for-children", "lenient-forum")}
+MODELS: dict[str, Points] = {"none": {}, **{name: operating_points_of(name) for name in ("default", "fast")}}
+"""The operating points of every model that a preset meets."""
+NAMES = ("strict-for-children", "default", "lenient-forum")
+"""From the strictest on."""
+PRESETS = {name: load_policy(name) for name in NAMES}
+PRESETS_ON = {(name, model): load_policy(name, points) for name in NAMES for model, points in MODELS.items()}
+on_every_model = pytest.mark.parametrize(("name", "model"), PRESETS_ON)
 
 
 def test_these_are_all_presets() -> None:
     assert sorted(PRESETS) == preset_names()
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_has_no_warnings_and_carries_its_name(name: str) -> None:
-    assert PRESETS[name].warnings == ()
-    assert PRESETS[name].version.id == name
+@on_every_model
+def test_a_preset_has_no_warnings_and_carries_its_name(name: str, model: str) -> None:
+    assert PRESETS_ON[name, model].warnings == ()
+    assert PRESETS_ON[name, model].version.id == name
 
 
 @pytest.mark.parametrize(
@@ -394,11 +444,11 @@ def test_presets_differ_on_the_same_comment(
     assert action(PRESETS["lenient-forum"], given_scores, audience) == lenient
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@on_every_model
 @pytest.mark.parametrize("label", ["threat", "self_harm"])
-def test_danger_reaches_a_person_and_is_never_just_removed(name: str, label: str) -> None:
+def test_danger_reaches_a_person(name: str, model: str, label: str) -> None:
     for band in AgeBand:
-        rules = [rule for ruled, rule in PRESETS[name].rules_for(band, None) if ruled == label]
+        rules = [rule for ruled, rule in PRESETS_ON[name, model].rules_for(band, None) if ruled == label]
         assert rules[0].action is Action.ESCALATE
         assert {rule.action for rule in rules} == {Action.HOLD, Action.ESCALATE}
 
@@ -409,8 +459,23 @@ def test_no_preset_passes_to_children_what_nobody_understood(name: str) -> None:
         assert abroad(PRESETS[name], band).action == "hold"
 
 
+@on_every_model
+@settings(max_examples=60)
+@given(scores(), bands)
+def test_no_preset_just_removes_what_it_would_hold_for_danger(
+    name: str, model: str, given_scores: dict[str, float], band: AgeBand
+) -> None:
+    preset = PRESETS_ON[name, model]
+    dangers: dict[str, float] = {
+        label: given_scores[label] for label in ("threat", "self_harm") if label in given_scores
+    }
+
+    if action(preset, dangers, band) in {"hold", "escalate"}:
+        assert action(preset, given_scores, band) in {"hold", "escalate"}
+
+
 @pytest.mark.parametrize("name", PRESETS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scores())
 def test_no_preset_removes_for_children_what_is_in_doubt(name: str, given_scores: dict[str, float]) -> None:
     doubtful = {label: min(score, 0.8) for label, score in given_scores.items()}
@@ -418,14 +483,34 @@ def test_no_preset_removes_for_children_what_is_in_doubt(name: str, given_scores
     assert action(PRESETS[name], doubtful, CHILD) != "remove"
 
 
-@settings(max_examples=60, deadline=None)
+@on_every_model
+def test_no_preset_removes_below_the_precision_that_it_states(name: str, model: str) -> None:
+    points = MODELS[model]
+    for band in AgeBand:
+        for label, rule in PRESETS_ON[name, model].rules_for(band, None):
+            if rule.action is Action.REMOVE and points:
+                assert rule.threshold == points[label][0.95]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=100)
 @given(scores(), bands, supports)
 def test_presets_keep_their_order_of_strictness(
-    given_scores: dict[str, float], band: AgeBand, known: bool | None
+    model: str, given_scores: dict[str, float], band: AgeBand, known: bool | None
 ) -> None:
-    names = ("strict-for-children", "default", "lenient-forum")
     strict, default, lenient = (
-        PRESETS[name].decide(given_scores, band, None, language_supported=known).action.strength for name in names
+        PRESETS_ON[name, model].decide(given_scores, band, None, language_supported=known).action.strength
+        for name in NAMES
     )
 
     assert strict >= default >= lenient
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("stricter", "milder"), list(pairwise(NAMES)))
+def test_whatever_a_preset_does_a_stricter_one_does_from_no_later_on(model: str, stricter: str, milder: str) -> None:
+    for band in AgeBand:
+        for label, rule in PRESETS_ON[milder, model].rules_for(band, None):
+            if rule.action is not Action.HIGHLIGHT:
+                found = Action(action(PRESETS_ON[stricter, model], {label: rule.threshold}, band))
+                assert found.strength >= rule.action.strength, (label, rule)

@@ -454,6 +454,9 @@ def test_an_else_has_to_be_a_threshold() -> None:
     assert "a threshold is a number above 0 and up to 1, not 7" in refusal(
         "{insult: {all: {hold: precision 0.99 else 7}}}"
     )
+    # Though the model states the precision, or will never be sure enough: another one may need it.
+    for written in ("hold: precision 0.80 else 7", "remove: precision 0.99 else 7"):
+        assert "a threshold is a number above 0 and up to 1, not 7" in refusal(f"{{insult: {{all: {{{written}}}}}}}")
     assert "a precision is a number above 0 and up to 1, not much" in refusal(
         "{insult: {all: {hold: precision much else 0.7}}}"
     )
@@ -477,6 +480,22 @@ def test_a_precision_that_is_never_reached_drops_its_rule_with_a_warning() -> No
     reached = {"insult": {0.8: 0.71, 0.99: 0.98}}
     again = asking("{insult: {all: {hold: precision 0.80, remove: precision 0.99}}}", reached)
     assert policy.version.sha256 != again.version.sha256
+
+
+@pytest.mark.parametrize(("label", "action"), [("insult", "remove"), ("kindness", "highlight")])
+def test_no_else_stands_in_for_being_sure(label: str, action: str) -> None:
+    labels = f"{{threat: {{all: {{hold: 0.6}}}}, {label}: {{all: {{{action}: precision 0.95 else 0.9}}}}}}"
+    name = f"labels.{label}.all.{action}"
+    never, silent = asking(labels, {label: {0.95: None}}), asking(labels, {})
+
+    assert name not in thresholds(never)
+    assert (
+        f"p.yaml:3: {name}: the model never reaches precision 0.95 for {label}: the rule is dropped" in never.resolved
+    )
+    assert not any("never reaches" in warning for warning in never.warnings)
+    # A model that says nothing of it may be as sure as that.
+    assert thresholds(silent)[name] == 0.9
+    assert never.version != silent.version
 
 
 def test_a_policy_of_which_no_rule_is_left_is_none() -> None:
