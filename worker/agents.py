@@ -28,6 +28,7 @@ from worker.publisher import Message
 from worker.records import Action, AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
 from worker.shedding import is_overdue
+from worker.turns import Turn, Turns
 from worker.watermark import Watermark
 
 log = structlog.get_logger()
@@ -42,6 +43,9 @@ _LONGEST_PAUSE_S: Final = 5.0
 _WINDOW_BYTES: Final = 64 * 1024
 """Of values in one window at most, but for its first. A window of the longest comments would keep the model busy for minutes:
 longer than a shutdown may take, and long enough for the watchdog to think it dead."""
+_REPEATS: Final = 2
+"""Times what may be in flight: so many records of a new assignment may have been decided in time, and not committed: what was in
+flight, and what was finished since the last commit. To shed them now would put "nobody looked" in the place of what was found."""
 _LONG_BYTES: Final = 2048
 """A value from here on is a window of its own: it takes several runs of the model, and whoever shared its window would wait for
 all of them."""
@@ -105,6 +109,7 @@ class Delivery(Struct, eq=False):
     fetch: Fetch
     watermark: "Watermark[Delivery]"
     read_at: float
+    may_be_shed: bool = True
     trace: Trace | None = None
 
     @property
@@ -203,6 +208,7 @@ class Pipeline(abc.ABC):
         self._screening = 0
         self._changed = asyncio.Event()
         self._taking = asyncio.Lock()
+        self._turns = Turns()
         self._executor = ThreadPoolExecutor(_SCREENING_DEPTH, thread_name_prefix="screening")
         self.finished = 0
         """Records finished since the start."""
@@ -268,7 +274,7 @@ class Pipeline(abc.ABC):
         for record in islice(fetch.records, start, None):
             if not self._has_room():
                 break
-            delivery = Delivery(record, fetch, watermark, now)
+            delivery = Delivery(record, fetch, watermark, now, watermark.taken >= _REPEATS * self._max_in_flight)
             watermark.read(record.offset, delivery)
             self._queue.append(delivery)
             self._in_flight += 1
@@ -323,7 +329,7 @@ class Pipeline(abc.ABC):
 
     async def _run_windows(self) -> None:
         while True:
-            window = await self._take()
+            window, turn = await self._take()
             try:
                 outcomes = await self._screen(window)
             finally:
@@ -333,10 +339,11 @@ class Pipeline(abc.ABC):
             self._limit.note(
                 [outcome.reason if isinstance(outcome, Rejection) else None for outcome in outcomes if outcome]
             )
-            await self._deliver(window, outcomes)
+            async with self._turns.take(turn):
+                await self._deliver(window, outcomes)
 
-    async def _take(self) -> list[Delivery]:
-        """The next window: at once when there is a full one or nothing else to do, so the model never waits for a timer.
+    async def _take(self) -> tuple[list[Delivery], Turn]:
+        """The next window and its turn: at once when there is a full one or nothing else to do: the model waits for no timer.
 
         An idle worker waits a moment, from the first record, for others to share the batch.
         """
@@ -351,12 +358,15 @@ class Pipeline(abc.ABC):
                     # The queue may have been dropped meanwhile.
                     await self._until(self._may_take)
             window = self._pop_window()
+            turn = self._turns.line_up(
+                (delivery.fetch.partition, key) for delivery in window if (key := delivery.record.key) is not None
+            )
             self._screening += 1
         now = time.perf_counter()
         self._metrics.stages("queue", [now - delivery.read_at for delivery in window])
         if self._tracing is not None:
             self._tracing.take(window, now)
-        return window
+        return window, turn
 
     def _pop_window(self) -> list[Delivery]:
         window: list[Delivery] = []
@@ -379,7 +389,11 @@ class Pipeline(abc.ABC):
         """One outcome a delivery, in order; None for a tombstone."""
         now = self._now()
         records = [
-            Record(value, delivery.source, is_overdue(delivery.written_at, now, self._shed_lag_s))
+            Record(
+                value,
+                delivery.source,
+                delivery.may_be_shed and is_overdue(delivery.written_at, now, self._shed_lag_s),
+            )
             for delivery in window
             if (value := delivery.record.value) is not None
         ]
@@ -409,7 +423,7 @@ class Pipeline(abc.ABC):
 
     @abc.abstractmethod
     async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
-        """Publish outcomes, then let the offsets be committed. Another window may overtake this one meanwhile."""
+        """Publish outcomes, then let the offsets be committed. Another window may overtake this one; none with its keys does."""
 
     def _reject(
         self, written: Sequence[tuple[Delivery, Outcome]], refused: Sequence[int]

@@ -11,7 +11,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +31,7 @@ from worker.buffer import Buffer
 from worker.classifier import Classifier
 from worker.connection import broker_urls, client_options, faust_credentials
 from worker.consumer import Transport, WholeFetches
-from worker.errors import FatalError, ScreenerError, StartupError
+from worker.errors import FatalError, ScreenerError, StartupError, where_raised
 from worker.health import HealthServer
 from worker.lag import LagMeter
 from worker.ledger import Ledgers, transactional_id
@@ -517,7 +517,7 @@ class Worker:
                         waiting = await meter.waiting(lags, positions)
                     else:
                         waiting = waiting or any(lags.values())
-                for partition, lag in lags.items():
+                for partition, lag in self._ours(lags).items():
                     self._metrics.lag_messages.labels(str(partition)).set(lag)
                     self._metrics.earliest.labels(str(partition)).set(meter.beginnings[partition])
                 self._asked_in_vain.clear()
@@ -528,12 +528,16 @@ class Worker:
                 waiting = False
             # Likewise where it answers the meter and confirms nothing: that ends after SCREENER_PUBLISH_TIMEOUT_S.
             waiting = waiting and not publisher.failing_s
-            for partition, position in positions.items():
+            for partition, position in self._ours(positions).items():
                 self._metrics.watermark.labels(str(partition)).set(position)
                 age = max(0.0, now - oldest[partition]) if partition in oldest else 0.0
                 self._metrics.lag_seconds.labels(str(partition)).set(age)
             self._watchdog.report(progress=pipeline.progress, waiting=waiting)
             await asyncio.sleep(min(_METER_EVERY_S, self._settings.watchdog_timeout_s / 4))
+
+    def _ours(self, of: Mapping[int, int]) -> dict[int, int]:
+        """What is still ours of it: a partition may have gone while the brokers were asked, and with it its gauges."""
+        return {partition: value for partition, value in of.items() if partition in (self._assigned or ())}
 
 
 def check_extensions() -> None:
@@ -614,7 +618,12 @@ async def _crash_of(app: ScreenerApp) -> None:
     await app.wait()
     if isinstance(app.crash_reason, ScreenerError):
         raise app.crash_reason
-    raise FatalError(f"Kafka consumer: {app.crash_reason!r}")
+    raise FatalError(f"Kafka consumer: {_described(app.crash_reason)}")
+
+
+def _described(error: BaseException | None) -> str:
+    """What Kafka or the system says of an error; of any other what it is and where, for it may quote a record."""
+    return repr(error) if error is None or isinstance(error, KafkaError | OSError) else where_raised(error)
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,7 @@
 It reads what transactions have committed and nothing else. It hands on whole fetches: to Faust each is one event, whose way
 through conductor, channel and stream costs more than all that we do with a record. And it commits the positions that it is told
 (`worker.watermark`): Faust's own search among acked offsets takes a hole behind offset 0 for unfinished work and never commits
-again, and passes over a single unfinished record elsewhere.
+again, and passes over a single unfinished record elsewhere. And no name of a header ends it (`worker.header_names`).
 """
 
 import asyncio
@@ -17,10 +17,14 @@ from faust.types.transports import SchedulingStrategyT
 from faust.types.tuples import ConsumerMessage
 from mode.utils.futures import notify
 
+from worker import header_names
+
 _ISOLATION: Final = "read_committed"
 _LOOK_AGAIN_S: Final = 0.05
 
 Records = Sequence[ConsumerRecord[bytes, bytes]]
+
+header_names.Records.install()
 
 
 class Fetch(ConsumerMessage):  # type: ignore[misc]  # Faust is untyped

@@ -26,7 +26,16 @@ from aiokafka.errors import (
 
 from worker.backoff import Backoff
 from worker.errors import FatalError
-from worker.publisher import FORBIDDEN, TOO_LARGE, Message, forbidden, producer_options, send, unconfirmed
+from worker.publisher import (
+    FORBIDDEN,
+    TOO_LARGE,
+    Message,
+    acceptable,
+    forbidden,
+    producer_options,
+    send,
+    unconfirmed,
+)
 
 log = structlog.get_logger()
 
@@ -128,6 +137,7 @@ class Ledger:
             Lost: the partition is somebody else's.
             FatalError: not confirmed in time, or not allowed.
         """
+        messages = list(messages)
 
         async def attempt() -> list[int]:
             if self._lost:
@@ -168,14 +178,19 @@ class Ledger:
             raise Lost
         raise CoordinatorNotAvailableError
 
-    async def _transact(self, producer: AIOKafkaProducer, messages: Sequence[Message], position: int) -> list[int]:
+    async def _transact(self, producer: AIOKafkaProducer, messages: list[Message], position: int) -> list[int]:
+        """One try. Of what was not taken, `messages` holds what to try next."""
         await producer.begin_transaction()
         results = await send(producer, messages)
-        for message, error in zip(messages, results, strict=True):
+        broken = []
+        for at, error in enumerate(results):
             if isinstance(error, FORBIDDEN):
-                raise forbidden(message.topic, error) from error
+                raise forbidden(messages[at].topic, error) from error
             if error is not None and not isinstance(error, TOO_LARGE):
-                raise error
+                messages[at] = acceptable(messages[at], error)
+                broken.append(error)
+        if broken:
+            raise broken[0]
         if refused := [at for at, error in enumerate(results) if error is not None]:
             return refused
         await producer.send_offsets_to_transaction({self._tp: position}, self._group_id)

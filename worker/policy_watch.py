@@ -29,8 +29,9 @@ class PolicyWatch:
         self._file = file
         self._points = points
         self._in_force = in_force
-        self._seen: bytes | None = b""
-        self._judged: bytes | None = b""
+        # What it held, one at most: before the first look not even nothing, since an empty file is a wrong one.
+        self._seen: list[bytes | None] = []
+        self._judged: list[bytes | None] = []
         self.refusing = False
         """Whether the file holds something that cannot be used."""
 
@@ -42,13 +43,14 @@ class PolicyWatch:
         Raises:
             PolicyError: it says something that cannot be used. Raised once; the policy in force stays.
         """
-        before, self._seen = self._seen, self._read()
+        content = self._read()
+        before, self._seen = self._seen, [content]
         if self._seen != before or self._seen == self._judged:
             return None
         self._judged = self._seen
         # Until it is understood.
         self.refusing = True
-        policy = self._understand(self._seen)
+        policy = self._understand(content)
         self.refusing = False
         if policy.version == self._in_force:
             return None

@@ -15,6 +15,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
@@ -22,6 +23,7 @@ from aiokafka.errors import (
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 from msgspec import Struct
+from msgspec.structs import replace
 
 from worker.backoff import Backoff
 from worker.errors import FatalError
@@ -142,7 +144,7 @@ class Publisher:
     async def _publish(self, messages: Sequence[Message], pauses: Iterator[float]) -> list[int]:
         deadline = time.monotonic() + self._timeout_s
         refused: list[int] = []
-        pending = list(range(len(messages)))
+        messages, pending = list(messages), list(range(len(messages)))
         while True:
             assert self._producer is not None, "publish before start"  # noqa: S101  a mistake in this code, not in the world
             results = await send_in_batches(self._producer, [messages[at] for at in pending])
@@ -156,15 +158,35 @@ class Publisher:
                     raise forbidden(messages[at].topic, error) from error
                 else:
                     failed.append((at, error))
+                    messages[at] = acceptable(messages[at], error)
             if not failed:
                 return refused
-            pending, last = [at for at, _ in failed], failed[-1][1]
+            pending, last = in_order([at for at, _ in failed], messages, refused), failed[-1][1]
             pause = next(pauses)
             if time.monotonic() + pause > deadline:
                 raise unconfirmed(len(pending), self._timeout_s, type(last).__name__) from last
             log.warning("publish failed, trying again", records=len(pending), error=type(last).__name__)
             self._retried(len(pending))
             await asyncio.sleep(pause)
+
+
+def in_order(failed: Sequence[int], messages: Sequence[Message], refused: Sequence[int]) -> list[int]:
+    """What to send again, so that of each key the last message is the last one written: what failed, and what is behind it."""
+    first = {(messages[at].topic, messages[at].key): at for at in reversed(failed)}
+    behind = (
+        at
+        for at, message in enumerate(messages)
+        if message.key is not None and first.get((message.topic, message.key), at) < at
+    )
+    return sorted({*failed, *behind} - set(refused))
+
+
+def acceptable(message: Message, error: KafkaError) -> Message:
+    """The message to try again with. A topic may take no time that lies far from now: then it has that of its writing.
+
+    Only dead letters carry another, and those say it in a header as well.
+    """
+    return replace(message, timestamp_ms=None) if isinstance(error, InvalidTimestampError) else message
 
 
 def forbidden(topic: str, error: Exception) -> FatalError:

@@ -21,6 +21,8 @@ class Watermark(Generic[Item]):
         self._finished: set[int] = set()
         self.position: int | None = None
         """The next offset to be finished: every record before it is. None until the first record was read."""
+        self.taken = 0
+        """How many records were read at all."""
 
     def __len__(self) -> int:
         """How many records were read and not handed back yet."""
@@ -43,6 +45,7 @@ class Watermark(Generic[Item]):
         if offset <= last:
             raise ValueError(f"offset {offset} was read after {last}")
         self._open.append((offset, item))
+        self.taken += 1
 
     def finish(self, offset: int) -> list[Item]:
         """Note a record as finished; return, in order, those that may now be acked."""

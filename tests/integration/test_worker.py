@@ -5,13 +5,18 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+from aiokafka.producer import message_accumulator
+
 from tests.audit import Audit, Input
 from tests.comments import comments, is_comment
+from tests.raw_headers import NAME, READ_AS, SpoilingBuilder
 from tests.topics import Topics
 from tests.workers import WorkerProcess
 from worker.demo.broker import Broker
 from worker.demo.comments import demo_records, malformed_values
 from worker.errors import Reason
+from worker.header_names import Records
 
 HEADERS = [("trace", b"\x00\xff"), ("trace", b"twice")]
 
@@ -78,3 +83,24 @@ async def test_exactly_the_poison_becomes_dead_letters_byte_for_byte(
         assert headers["screener-reason"].decode() == poison[int(letter.key.removeprefix(b"poison-"))][0]
         assert headers["screener-original-topic"].decode() == topics.comments
         assert int(headers["screener-original-timestamp"]) == letter.timestamp
+
+
+async def test_a_header_whose_name_is_no_utf8_holds_nobody_up(
+    broker: Broker, topics: Topics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The audit reads the comments topic as well.
+    Records.install()
+    async with Audit(broker, topics) as audit, WorkerProcess(broker, topics, tmp_path) as worker:
+        await audit.produce(comments(20))
+        with monkeypatch.context() as spoiling:
+            spoiling.setattr(message_accumulator, "BatchBuilder", SpoilingBuilder)
+            await audit.produce([*comments(20, 2), (b"poison", b"no json")], headers=[(NAME, b"\xfe"), ("ok", b"1")])
+        await audit.produce(comments(20, 3))
+        await audit.until_rest()
+        assert await worker.terminate() == 0
+        audit.check()
+
+    assert len(audit.decisions) == 60
+    (letter,) = audit.dead_letters
+    assert (letter.key, letter.value) == (b"poison", b"no json")
+    assert list(letter.headers[:2]) == [(READ_AS, b"\xfe"), ("ok", b"1")]

@@ -406,8 +406,8 @@ MUTANTS: Final = (
         "the first of several sends that failed is never sent again, and committed",
         Edit(
             "worker/publisher.py",
-            "[at for at, _ in failed], failed[-1][1]",
-            "[at for at, _ in failed[1:]], failed[-1][1]",
+            "in_order([at for at, _ in failed], ",
+            "in_order([at for at, _ in failed[1:]], ",
         ),
         _PUBLISHER,
     ),
@@ -538,6 +538,52 @@ MUTANTS: Final = (
         Edit("worker/classifier.py", "else max(p.scores[label] for p in pieces)", "else pieces[0].scores[label]"),
         ("tests/unit/test_screening.py::test_a_long_text_is_judged_by_its_worst_piece_and_its_kindness_on_average",),
     ),
+    # ---- edits, repeats, strangers
+    Mutant(
+        "an edit overtakes what was edited",
+        "the decision on a comment's old text is the last word on it",
+        Edit(
+            "worker/agents.py",
+            "            async with self._turns.take(turn):\n                await self._deliver(window, outcomes)\n",
+            "            await self._deliver(window, outcomes)\n",
+        ),
+        _AGENTS,
+    ),
+    Mutant(
+        "an edit in the same batch overtaken by what is sent again",
+        "the same, after a broker that failed once",
+        Edit(
+            "worker/publisher.py", "in_order([at for at, _ in failed], messages, refused)", "[at for at, _ in failed]"
+        ),
+        _PUBLISHER,
+    ),
+    Mutant(
+        "what was decided before a crash is shed after it",
+        "an escalation is replaced by nobody having looked",
+        Edit("worker/agents.py", "delivery.may_be_shed and is_overdue", "is_overdue"),
+        _AGENTS,
+    ),
+    Mutant(
+        "headers read strictly",
+        "one record with a header name in another encoding stops its partition for good",
+        Edit("worker/consumer.py", "header_names.Records.install()\n", ""),
+        ("tests/unit/test_header_names.py",),
+        "tests/integration/test_worker.py::test_a_header_whose_name_is_no_utf8_holds_nobody_up",
+    ),
+    Mutant(
+        "a dead letter's time insisted on",
+        "a record older than its topic takes stops its partition for good",
+        Edit(
+            "worker/publisher.py", "if isinstance(error, InvalidTimestampError) else message", "if False else message"
+        ),
+        (*_PUBLISHER, *_LEDGER),
+    ),
+    Mutant(
+        "gauges of a partition that has gone",
+        "somebody is woken for a lag that an heir has worked off",
+        Edit("worker/app.py", "in self._ours(positions).items()", "in positions.items()"),
+        ("tests/unit/test_app.py",),
+    ),
     # ---- policy
     Mutant(
         "weaker action wins",
@@ -586,6 +632,22 @@ MUTANTS: Final = (
             ":\n        return Language(declared, is_supported(declared))",
         ),
         ("tests/unit/test_language.py",),
+    ),
+    Mutant(
+        "danger removed unseen",
+        "a threat that a person was to look at vanishes, because it was rude as well",
+        Edit("worker/policy.py", "    if not removing:\n", "    if removing is not None:\n"),
+        _POLICY,
+    ),
+    Mutant(
+        "removed by a model that is never sure enough",
+        "comments vanish for a label that the model's card says to remove nothing for",
+        Edit(
+            "worker/policy_file.py",
+            "if not (isinstance(score, float) or unsure or ",
+            "if not (isinstance(score, float) or ",
+        ),
+        ("tests/unit/test_policy_file.py", *_POLICY),
     ),
     # ---- where in the text
     Mutant(

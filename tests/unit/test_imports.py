@@ -25,6 +25,7 @@ PURE = (
     "model_source",
     "operating_points",
     "language",
+    "turns",
     "watermark",
     "classifier",
     "labelled",
@@ -53,7 +54,7 @@ HEAVY = (
 # Each module may import from the lines above its own, and from nowhere else in the package.
 ORDER = (
     {"errors"},
-    {"files", "model_source", "records", "words"},
+    {"files", "header_names", "model_source", "records", "words"},
     {"obfuscation"},
     {
         "backoff",
@@ -71,6 +72,7 @@ ORDER = (
         "partitioning",
         "runs",
         "schemas",
+        "turns",
         "watchdog",
         "watermark",
     },

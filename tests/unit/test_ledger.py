@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
+    InvalidTimestampError,
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -38,6 +39,8 @@ class Brokers:
         self.silent = asyncio.Event()
         """Set: they confirm nothing that is sent. A producer that is discarded meanwhile says nothing either, as aiokafka's."""
         self.asked = asyncio.Event()
+        self.oldest_ms = 0
+        """They refuse a record whose time is before this."""
 
     def fail(self, step: str, error: BaseException) -> None:
         def fault() -> None:
@@ -72,7 +75,7 @@ class FakeProducer:
         self._values: list[bytes] = []
         self._offset = self._brokers.offset
 
-    async def send(self, _: str, *, value: bytes, **__: Any) -> asyncio.Future[None]:
+    async def send(self, _: str, *, value: bytes, timestamp_ms: int | None, **__: Any) -> asyncio.Future[None]:
         self._values.append(value)
         confirmed = asyncio.get_running_loop().create_future()
         if self._brokers.silent.is_set():
@@ -80,6 +83,8 @@ class FakeProducer:
             return confirmed
         try:
             self._brokers.step("send")
+            if timestamp_ms is not None and timestamp_ms < self._brokers.oldest_ms:
+                raise InvalidTimestampError
             confirmed.set_result(None)
         except KafkaError as error:
             confirmed.set_exception(error)
@@ -154,6 +159,18 @@ async def test_whichever_step_fails_or_loses_its_answer_all_is_written_once(benc
     assert await ledger.commit([TWO], 2, bench.owns) == []
     assert (bench.brokers.written, bench.brokers.offset) == ([b"one", b"two"], 2)
     assert bench.brokers.faults == []
+
+
+async def test_what_a_topic_will_not_take_for_its_time_is_written_without_it(bench: Bench) -> None:
+    ledger = await bench.ledger()
+    bench.brokers.oldest_ms = 1_000
+    letters = [
+        Message("dead-letters", None, value, timestamp_ms=ms) for value, ms in ((b"a", 7), (b"b", 8), (b"c", 2_000))
+    ]
+
+    assert await ledger.commit([*letters, ONE], 4, bench.owns) == []
+    assert (bench.brokers.written, bench.brokers.offset) == ([b"a", b"b", b"c", b"one"], 4)
+    assert len(bench.producers) == 2
 
 
 async def test_a_producer_that_died_between_transactions_is_replaced(bench: Bench) -> None:

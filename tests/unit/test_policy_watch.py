@@ -55,6 +55,18 @@ def test_a_file_that_is_still_being_written_is_not_read(bench: Bench) -> None:
     assert policy.version == load_policy(bench.file).version
 
 
+def test_one_that_is_emptied_before_the_first_look_is_refused_as_well(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(LENIENT, encoding="utf-8")
+    watch = PolicyWatch(file, {}, load_policy(file).version)
+    file.write_text("", encoding="utf-8")
+
+    assert watch.look() is None
+    with pytest.raises(PolicyError, match="not a policy"):
+        watch.look()
+    assert watch.refusing
+
+
 def test_a_wrong_one_is_refused_once_and_known_to_be_there(bench: Bench) -> None:
     bench.write(WRONG)
     assert bench.watch.look() is None

@@ -8,6 +8,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    InvalidTimestampError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
@@ -249,6 +250,27 @@ async def test_only_what_failed_is_sent_again(error: KafkaError, where: str) -> 
     assert await bench.publish(A, B, C) == []
     assert bench.producer.keys == [b"a", b"b", b"c", b"b", b"c"]
     assert bench.retried == [2]
+
+
+async def test_of_each_key_the_last_message_is_the_last_one_written() -> None:
+    bench = Bench(partitions=1, batch_holds=1)
+    edited = [Message("decisions", key, value) for key, value in ((b"b", b"old"), (b"a", b"a"), (b"b", b"new"))]
+    # The first batch fails, once; the other two are written.
+    bench.producer.at_confirmation = failing(KafkaTimeoutError(), times=1)
+
+    assert await bench.publish(*edited, Message("dead-letters", None, b"1"), Message("dead-letters", None, b"2")) == []
+    assert [sent["value"] for sent in bench.producer.sent] == [b"old", b"a", b"new", b"1", b"2", b"old", b"new"]
+
+
+@pytest.mark.parametrize("where", ["at_send", "at_confirmation"])
+async def test_what_a_topic_will_not_take_for_its_time_is_written_without_it(where: str) -> None:
+    bench = Bench()
+    setattr(bench.producer, where, failing(InvalidTimestampError(), times=1))
+    old = Message("dead-letters", b"b", b"\xff", [("screener-original-timestamp", b"7")], 7)
+
+    assert await bench.publish(A, old) == []
+    assert [(sent["key"], sent["timestamp"]) for sent in bench.producer.sent] == [(b"a", None), (b"b", 7), (b"b", None)]
+    assert bench.producer.sent[2]["headers"] == old.headers
 
 
 @pytest.mark.parametrize("where", ["at_send", "at_confirmation"])

@@ -1,0 +1,86 @@
+"""What only the composition root does, without a broker: gauges while brokers are slow, and what it says when Faust gives up."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from faust.types import TP
+
+from worker.app import Worker, _crash_of
+from worker.errors import FatalError, OutOfMemory, ScreenerError
+from worker.settings import Settings
+
+
+class SlowMeter:
+    """Asks brokers that answer, or fail, when it is allowed to."""
+
+    def __init__(self, error: KafkaError | None) -> None:
+        self.beginnings = {3: 1, 4: 2}
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+        self._error = error
+
+    async def measure(self, *_: Any) -> Mapping[int, int]:
+        self.asked.set()
+        await self.may_answer.wait()
+        if self._error:
+            raise self._error
+        return {3: 40, 4: 50}
+
+
+@pytest.mark.parametrize("error", [None, KafkaConnectionError()])
+async def test_a_partition_that_goes_while_the_brokers_are_asked_leaves_no_gauge(error: KafkaError | None) -> None:
+    worker, meter = Worker(Settings(kafka_bootstrap_servers="none")), SlowMeter(error)
+    registry = worker._metrics.registry
+    pipeline = SimpleNamespace(positions=lambda: {3: 7, 4: 9}, oldest=lambda: {3: 0.0, 4: 0.0}, in_flight=1, progress=0)
+    partitions = [TP(Settings.model_fields["comments_topic"].default, at) for at in (3, 4)]
+    await worker._note_assignment(None, set(partitions))
+
+    metering = asyncio.create_task(worker._meter(meter, pipeline, SimpleNamespace(failing_s=0)))  # type: ignore[arg-type]
+    await meter.asked.wait()
+    await worker._note_assignment(None, set(partitions[1:]))
+    meter.may_answer.set()
+    await asyncio.sleep(0.01)
+    metering.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await metering
+
+    assert registry.get_sample_value("screener_watermark_offset", {"partition": "4"}) == 9
+    assert registry.get_sample_value("screener_lag_messages", {"partition": "4"}) == (None if error else 50)
+    for gauge in ("watermark_offset", "earliest_offset", "lag_messages", "lag_seconds"):
+        assert registry.get_sample_value(f"screener_{gauge}", {"partition": "3"}) is None
+
+
+VALUE = b"\xffsomebody's words"
+
+
+def unreadable() -> UnicodeDecodeError:
+    try:
+        VALUE.decode()
+    except UnicodeDecodeError as error:
+        return error
+    raise AssertionError("it can be read")
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "said"),
+    [
+        (OutOfMemory("screening failed"), OutOfMemory, "screening failed"),
+        (KafkaConnectionError("broker 3 is away"), FatalError, "broker 3 is away"),
+        (OSError(28, "No space left"), FatalError, "No space left"),
+        (unreadable(), FatalError, "UnicodeDecodeError, raised at"),
+        (None, FatalError, "None"),
+    ],
+)
+async def test_it_says_why_faust_gave_up_and_quotes_nobody(
+    reason: BaseException | None, kind: type[ScreenerError], said: str
+) -> None:
+    async def over() -> None:
+        """Faust has given up already."""
+
+    with pytest.raises(kind, match=said) as raised:
+        await _crash_of(SimpleNamespace(wait=over, crash_reason=reason))  # type: ignore[arg-type]
+    assert "words" not in str(raised.value)
