@@ -34,7 +34,7 @@ class _Commands(typer.core.TyperGroup):
             typer.echo(f"training: {error}", err=True)
             raise typer.Exit(code) from error
         except ModuleNotFoundError as error:
-            typer.echo(f"training: {error.name} is missing: pip install 'comment-screener[training]'", err=True)
+            typer.echo(f"training: {error.name} is missing: pip install -e '.[training]'", err=True)
             raise typer.Exit(2) from error
 
 
@@ -123,7 +123,7 @@ def train(work: Work = WORK, runs: Runs = None) -> None:
 
 @app.command()
 def average(work: Work = WORK) -> None:
-    """Average the weights of the runs, and of some steps within them; fit the token head anew."""
+    """Average the weights of the runs, and of some steps within them; fit heads anew."""
     from training.recipe import AVERAGE, AVERAGED
 
     _average(work, AVERAGE, work / AVERAGED)
@@ -131,17 +131,17 @@ def average(work: Work = WORK) -> None:
 
 @app.command()
 def refine(work: Work = WORK) -> None:
-    """Go on from the average for a while, with what was written later; the mean of before and after is the model."""
+    """Go on from the average twice, with what was written later; the mean of that and of the average is the model."""
     from training.recipe import AGAIN, REFINED
 
-    train(work, [AGAIN])
+    train(work, list(AGAIN))
     _average(work, REFINED, work)
 
 
 def _average(work: Path, shares: Shares, to: Path) -> None:
     _need(work, "train.jsonl")
     from training.average import average as run
-    from training.average import refit
+    from training.refit import refit
 
     try:
         print(run(work, shares, to))

@@ -15,9 +15,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from training import MAX_TOKENS
+from training.batches import by_length
 from training.labels import Row
 from training.split import halves
-from training.train import load_trained, pad
+from training.train import load_trained
 from worker.classifier import LABELS
 
 Array = np.ndarray[Any, Any]
@@ -58,14 +59,12 @@ def fit(rows: Sequence[Row], logits: Array, label: str) -> dict[str, float]:
     return {"slope": slope, "shift": shift}
 
 
-def trained_logits(rows: Sequence[Row], work: Path, batch: int = 64) -> Array:
+def trained_logits(rows: Sequence[Row], work: Path) -> Array:
     """The trained model's logits as they are: float32 [rows, labels]."""
     model, tokenizer = load_trained(work)
     tokens = tokenizer([r.text for r in rows], truncation=True, max_length=MAX_TOKENS)["input_ids"]
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
     logits = np.zeros((len(rows), len(LABELS)), np.float32)
     with torch.inference_mode():
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
-            logits[chosen] = model(*pad([tokens[i] for i in chosen]))[0].numpy()
+        for chosen, ids, mask in by_length(tokens):
+            logits[chosen] = model(ids, mask)[0].numpy()
     return logits

@@ -158,10 +158,10 @@ A slope and a shift per label, fitted on half of the dev rows and folded into th
 {data}
 
 The weights are a mean (`training/recipe.py`): {refined}. The first is a mean itself:
-{average}. The second went
-on from it for {again:,} rows, with its view of the published ones as a teacher.{begun}
+{average}. The others went
+on from it for {again:,} rows in all, with its view of the published ones as a teacher.{begun}
 {augmented:.0%} of the rows that the long run sees are disguised anew each time (`training/augment.py`) and pass through the
-worker's normaliser again. The token head is fitted anew on the averaged encoder.
+worker's normaliser again. The token head and what says `kindness` are fitted anew on the averaged encoder (`training/refit.py`).
 
 **Synthetic part.** {authored_train:,} authored rows (and {authored_dev:,} held back) were written for this project, with a
 model's help, for what no licensed set holds: self-harm, threats, sexual talk between adults, exclusion without bad
@@ -196,7 +196,7 @@ Publishers' test splits were not used, nor were the texts or templates of publis
 
 ## Retraining
 
-    pip install 'comment-screener[training]'
+    pip install -e '.[training]'                 # from a checkout
     python -m training all --data DIR
 
 `training/README.md` says where each set comes from and how to add your own; `training/RESULTS.md` what was tried.
@@ -268,7 +268,7 @@ def card(
         data="\n".join(lines),
         refined=" + ".join(_named(of, share) for of, share in REFINED.items()),
         average=" + ".join(_named(of, share) for of, share in AVERAGE.items()),
-        again=sum(MIXES[RUNS[AGAIN].mix].values()),
+        again=sum(sum(MIXES[RUNS[run].mix].values()) for run in AGAIN),
         later=taught[LATER],
         augmented=recipe.augmented,
         authored_train=taught[AUTHORED],
@@ -284,7 +284,7 @@ def seen(source: str) -> int:
     """Rows of a set that the runs behind the model saw, each time counted."""
     return sum(
         rows_of(source, MIXES[recipe.mix], last=recipe.is_last(epoch))
-        for recipe in (RUNS[run] for run in (*averaged(), AGAIN))
+        for recipe in (RUNS[run] for run in (*averaged(), *AGAIN))
         for epoch in range(recipe.epochs)
     )
 

@@ -3,11 +3,12 @@
 One pass generalises to what nobody wrote yet, several passes learn our own rare behaviours; the mean of their weights does both,
 and better than either (RESULTS.md has the figures). All runs start from the same weights, which is what makes their mean a model.
 
-What is written after that is learned by one more run that goes on from the mean; the model is the mean of before and after.
+What is written after that is learned by two more runs that go on from the mean, each with other rows of the sets that are to be
+kept; half of the model is theirs.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from training.authored import LATER, SOURCE
@@ -45,6 +46,8 @@ class Recipe:
     """How much of a target is the teacher's view."""
     untaught: tuple[str, ...] = ()
     """Sets whose rows are learned from their annotators alone: what the teacher is bad at."""
+    skips: int = 0
+    """So many epochs of its mix count as seen: what its first one sees is what another run left to it."""
     keep: tuple[int, ...] = ()
     """Steps after which the weights are kept, to be averaged."""
     seed: int = 7
@@ -60,10 +63,21 @@ LONG: Final = "long"
 SHORT: Final = "short"
 TEACHER: Final = "teacher"
 TAUGHT: Final = "taught"
-AGAIN: Final = "again"
+AGAIN: Final = ("again", "again_too")
 AVERAGED: Final = "averaged"
-"""The mean of the runs, with which another one begins."""
+"""The mean of the runs, with which others begin."""
 BASE: Final = "base"
+
+_FURTHER: Final = Recipe(
+    begins=AVERAGED,
+    teacher=AVERAGED,
+    taught=1.0,
+    untaught=(SOURCE, LATER),
+    epochs=1,
+    mix="again",
+    augmented=0.1,
+    learning_rate=1e-4,
+)
 
 RUNS: Final[Mapping[str, Recipe]] = {
     LONG: Recipe(keep=(4_500, 7_500, 12_000)),
@@ -71,18 +85,8 @@ RUNS: Final[Mapping[str, Recipe]] = {
     # Tried, and no part of the model yet.
     TEACHER: Recipe(base=BGE_SMALL, epochs=1, mix="once", augmented=0.1, learning_rate=1.5e-4, seed=21),
     TAUGHT: Recipe(teacher=TEACHER, epochs=1, mix="once", augmented=0.1, seed=31),
-    # From the average on: our own rows, and some of all the others, of which it learns nothing but what the average says.
-    AGAIN: Recipe(
-        begins=AVERAGED,
-        teacher=AVERAGED,
-        taught=1.0,
-        untaught=(SOURCE, LATER),
-        epochs=1,
-        mix="again",
-        augmented=0.1,
-        learning_rate=1e-4,
-        seed=43,
-    ),
+    # From the average on: our own rows, and some of all the others, of which they learn nothing but what the average says.
+    **{run: replace(_FURTHER, skips=skips, seed=43 + skips) for skips, run in enumerate(AGAIN)},
 }
 
 Shares = Mapping[tuple[str, int | None], float]
@@ -97,8 +101,8 @@ AVERAGE: Final[Shares] = {
 }
 """Of the average. `BASE` may have one, too; the heads know none."""
 
-REFINED: Final[Shares] = {(AVERAGED, None): 0.5, (AGAIN, None): 0.5}
-"""Of the model: what the last run began with, and its end."""
+REFINED: Final[Shares] = {(AVERAGED, None): 0.5, **{(run, None): 0.25 for run in AGAIN}}
+"""Of the model: what the last runs began with, and their ends."""
 
 
 def averaged() -> tuple[str, ...]:

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.batches import by_length
 from training.labels import Row
 from training.model import Screener
 from training.recipe import Recipe
 from training.split import share
-from training.train import pad
 
 Array = np.ndarray[Any, Any]
 
@@ -25,13 +25,12 @@ TEXTS: Final = 1_024
 """So many training rows show which inputs go together: some thirty thousand tokens, and a layer has 1,536 inputs at most."""
 _DAMPING: Final = 0.01
 """Of the mean square of an input, added to each: what was never seen together must not be taken for granted."""
-_BATCH: Final = 64
 
 
 def moments(model: Screener, tokenizer: Any, rows: Sequence[Row]) -> Mapping[str, Array]:
     """By the name of a linear layer: how its inputs go together over the tokens of some texts, float64 [in, in]."""
     texts = [r.text for r in sorted(rows, key=lambda r: share(f"moments{r.text}"))[:TEXTS]]
-    tokens = sorted(tokenizer(texts, truncation=True, max_length=Recipe().max_tokens)["input_ids"], key=len)
+    tokens = tokenizer(texts, truncation=True, max_length=Recipe().max_tokens)["input_ids"]
     found: dict[str, Array] = {}
     mask = torch.ones(0)
 
@@ -45,8 +44,7 @@ def moments(model: Screener, tokenizer: Any, rows: Sequence[Row]) -> Mapping[str
     layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.head]
     hooks = [module.register_forward_pre_hook(watch(name)) for name, module in layers]
     with torch.inference_mode():
-        for start in range(0, len(tokens), _BATCH):
-            ids, mask = pad(tokens[start : start + _BATCH])
+        for _, ids, mask in by_length(tokens):
             model(ids, mask)
     for hook in hooks:
         hook.remove()

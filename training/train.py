@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from training.augment import obfuscate
+from training.batches import pad
 from training.labels import SPAN_LABELS, Row
 from training.model import BASE, Screener, emoji_in, in_bfloat16, load_model, load_tokenizer, untrained
 from training.recipe import Recipe
@@ -32,7 +33,6 @@ CHECKPOINT: Final = "checkpoint.pt"
 EMOJI: Final = "emoji.json"
 SIZES: Final = "config.json"
 """transformers' name for how many layers there are, and how wide."""
-_WIDTH_STEP: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,7 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: P
     teacher = None if recipe.teacher is None else load_trained(work.with_name(recipe.teacher))[0].to(device)
     truth = tuple(t.to(device) for t in _as_tensors(rows, recipe.untaught))
     optimiser = _optimiser(model, recipe)
-    steps = [
-        -(-len(epoch_rows(rows, epoch, MIXES[recipe.mix], last=recipe.is_last(epoch))) // recipe.batch)
-        for epoch in range(recipe.epochs)
-    ]
+    steps = [-(-len(seen_in(rows, epoch, recipe)) // recipe.batch) for epoch in range(recipe.epochs)]
     total = sum(steps)
     if total == 0:
         raise ValueError("no row to train on: no set has both rows and a line in MIXES of training/split.py")
@@ -146,9 +143,14 @@ def kept(step: int) -> str:
     return f"step-{step}.pt"
 
 
+def seen_in(rows: Sequence[Row], epoch: int, recipe: Recipe) -> list[int]:
+    """The numbers of the rows that an epoch of a run sees."""
+    return epoch_rows(rows, recipe.skips + epoch, MIXES[recipe.mix], last=recipe.is_last(epoch))
+
+
 def prepare(rows: Sequence[Row], epoch: int, tokenizer: Any, recipe: Recipe) -> list[Example]:
     """What an epoch sees, a share of it obfuscated anew and normalised as the worker would; those have no marks."""
-    numbers = epoch_rows(rows, epoch, MIXES[recipe.mix], last=recipe.is_last(epoch))
+    numbers = seen_in(rows, epoch, recipe)
     rng = random.Random(f"augment {recipe.seed} {epoch}")  # noqa: S311 - reproducible, not secret
     texts, kept = [], []
     for number in numbers:
@@ -218,17 +220,6 @@ def told(targets: Tensor, known: Tensor, says: Tensor, share: Tensor) -> tuple[T
     """
     view = says.float().sigmoid()
     return known * torch.lerp(targets, view, share) + (1 - known) * view, known + (1 - known) * share
-
-
-def pad(tokens: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Token ids → input_ids, attention_mask: int64 [batch, longest], rounded up so that few shapes of memory are asked for."""
-    width = -(-max(map(len, tokens)) // _WIDTH_STEP) * _WIDTH_STEP
-    ids = torch.zeros(len(tokens), width, dtype=torch.long)
-    mask = torch.zeros(len(tokens), width, dtype=torch.long)
-    for i, t in enumerate(tokens):
-        ids[i, : len(t)] = torch.tensor(t)
-        mask[i, : len(t)] = 1
-    return ids, mask
 
 
 def load_trained(work: Path) -> tuple[Screener, Any]:

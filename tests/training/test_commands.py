@@ -102,7 +102,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(authored, "read_authored", lambda: mixed[3::4])
         patch.setattr(read, "read_all", partial(read.read_all, readers=tuple(WRITERS)))
-        patch.setattr(recipe, "RUNS", {"one": RECIPE, "another": RECIPE, recipe.AGAIN: FURTHER})
+        patch.setattr(recipe, "RUNS", {"one": RECIPE, "another": RECIPE, **dict.fromkeys(recipe.AGAIN, FURTHER)})
         patch.setattr(recipe, "AVERAGE", {(recipe.BASE, None): 0.25, ("one", None): 0.75})
         patch.setattr(train, "load_model", tiny_model)
         for name, quota in {**dict.fromkeys(WRITERS, PER_SET), AUTHORED: OURS}.items():
@@ -163,7 +163,8 @@ def test_the_card_says_what_was_read_back_from_integers(work: Path, tmp_path: Pa
 
 def test_to_refine_an_average_takes_one(work: Path) -> None:
     shutil.rmtree(work / recipe.AVERAGED)
-    shutil.rmtree(work / recipe.AGAIN)
+    for run in recipe.AGAIN:
+        shutil.rmtree(work / run)
 
     result = CliRunner().invoke(app, ["refine", "--work", str(work)])
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
+from training.batches import pad
 from training.calibrate import CALIBRATION
 from training.compare import n_bits
 from training.evaluate import coupling, open_session
 from training.export import Linear, build, calibrated, float32, per_token
 from training.model import Screener
-from training.train import pad
 from worker.classifier import LABELS
 
 TEXTS = [[101, 7, 8, 102], [101, 9, 102], [101, *range(20, 40), 102]]

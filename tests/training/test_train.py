@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from training import train as training
+from training.batches import pad
 from training.labels import SPAN_LABELS, Row
 from training.model import load_tokenizer
 from training.recipe import Recipe
@@ -20,9 +21,9 @@ from training.train import (
     WEIGHTS,
     load_trained,
     masked_loss,
-    pad,
     plan,
     prepare,
+    seen_in,
     token_marks,
     told,
     train,
@@ -151,19 +152,18 @@ def test_the_plan_has_each_row_once_and_the_same_order_again() -> None:
     assert batches != plan(lengths, recipe, epoch=1)
 
 
+def test_a_run_that_skips_an_epoch_sees_what_another_left_to_it(rows: list[Row]) -> None:
+    one = seen_in(rows, 0, SHORT)
+    two = seen_in(rows, 0, replace(SHORT, skips=1))
+
+    assert two == seen_in(rows, 1, SHORT)
+    # Thirty of forty each: the ten that the first one left, and twenty again.
+    assert set(one) | set(two) == set(range(len(rows)))
+
+
 def test_the_plan_has_as_many_batches_as_the_run_counts_on() -> None:
     for rows in range(1, 60):
         assert len(plan([1] * rows, Recipe(batch=4, window=3))) == -(-rows // 4)
-
-
-@pytest.mark.parametrize(("longest", "width"), [(1, 8), (7, 8), (8, 8), (9, 16), (24, 24)])
-def test_batches_are_a_multiple_of_eight_wide(longest: int, width: int) -> None:
-    ids, mask = pad([[5], [7] * longest])
-
-    assert ids.shape == mask.shape == (2, width)
-    assert ids.dtype == mask.dtype == torch.int64
-    assert mask.sum(1).tolist() == [1, longest]
-    assert (ids != 0).equal(mask == 1)
 
 
 # ---- what teaches

@@ -114,7 +114,7 @@ def test_torch_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name in [name for name in sys.modules if name.startswith("training.train")]:
         monkeypatch.delitem(sys.modules, name)
 
-    assert refused("train", "--work", work) == "torch is missing: pip install 'comment-screener[training]'"
+    assert refused("train", "--work", work) == "torch is missing: pip install -e '.[training]'"
 
 
 def test_reading_puts_ours_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
