@@ -359,7 +359,9 @@ class Pipeline(abc.ABC):
                     await self._until(self._may_take)
             window = self._pop_window()
             turn = self._turns.line_up(
-                (delivery.fetch.partition, key) for delivery in window if (key := delivery.record.key) is not None
+                (delivery.fetch.partition, comment_id)
+                for delivery in window
+                if (comment_id := codec.comment_id(delivery.record.value)) is not None
             )
             self._screening += 1
         now = time.perf_counter()

@@ -66,3 +66,18 @@ def _invalid(message: str) -> InvalidRecord:
     field = found[1]
     expected = "not one of the known values" if message.startswith("Invalid enum") else message[: found.start()]
     return InvalidRecord(Stage.DECODE, _REASON_OF_FIELD.get(field, Reason.INVALID_FIELD), f"{field}: {expected}")
+
+
+class _Named(msgspec.Struct):
+    comment_id: str
+
+
+_names: Final = msgspec.json.Decoder(_Named)
+
+
+def comment_id(value: bytes | None) -> str | None:
+    """Whose record it is, without a look at the rest; None where that cannot be told."""
+    try:
+        return None if value is None else _names.decode(value).comment_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

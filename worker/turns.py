@@ -1,6 +1,6 @@
-"""Of two records with one key, what is made of the later one is written later, though it may be done first.
+"""Of two records of one comment, what is made of the later one is written later, though it may be done first.
 
-Windows overtake each other, and an edited comment is the same key again: written the other way round, the decision on its old
+Windows overtake each other, and an edited comment is its id again: written the other way round, the decision on its old
 text would be the last word on it. A window waits for those before it that hold a key of its own, and for no other.
 
     line up, as windows are taken ─► screened, in any order ─► wait ─► written ─► done
@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Iterable
 
 from msgspec import Struct
 
-Key = tuple[int, bytes]
-"""A partition, and a record's key there. Kafka keeps no other order."""
+Key = tuple[int, str]
+"""A partition, and a comment's id there, whatever the record's key. Kafka keeps no other order."""
 
 
 class Turn(Struct, eq=False):

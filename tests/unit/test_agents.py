@@ -163,14 +163,19 @@ class OneCallIsSlow(RecordingPublisher):
         return []
 
 
+def others(*texts: str) -> list[bytes]:
+    """Comments of which none is an edit of another: each has its text for an id."""
+    return [comment_value(text, text) for text in texts]
+
+
 async def test_a_window_that_overtakes_another_is_acked_behind_it() -> None:
     publisher = OneCallIsSlow()
     bench = Bench(publisher, max_window=2)
     async with bench.running():
-        await bench.admit(*values("a", "b"))
+        await bench.admit(*others("a", "b"))
         await publisher.until(lambda: len(publisher.attempts) == 1)
-        await bench.admit(*values("c", "d"), start=2)
-        await bench.admit(*values("e", "f"), partition=1)
+        await bench.admit(*others("c", "d"), start=2)
+        await bench.admit(*others("e", "f"), partition=1)
         await publisher.until(lambda: len(publisher.published) == 4)
         await bench.consumer.until(lambda: bench.consumer.acked[1] == [0, 1])
         assert bench.consumer.acked[0] == []
@@ -772,11 +777,11 @@ async def test_what_waits_for_a_slower_record_before_it_is_still_in_flight() -> 
     publisher = OneCallIsSlow()
     bench = Bench(publisher, max_window=1, max_in_flight=3)
     async with bench.running():
-        await bench.admit(*values("a"))
+        await bench.admit(*others("a"))
         await publisher.until(lambda: len(publisher.attempts) == 1)
-        await bench.admit(*values("b", "c"), start=1)
+        await bench.admit(*others("b", "c"), start=1)
         await publisher.until(lambda: len(publisher.published) == 2)
-        fourth = asyncio.create_task(bench.admit(*values("d"), start=3))
+        fourth = asyncio.create_task(bench.admit(*others("d"), start=3))
         for _ in range(20):
             await asyncio.sleep(0)
         assert not fourth.done()

@@ -9,9 +9,7 @@ from worker.turns import Turns
 async def test_windows_write_in_any_order_but_that_of_their_keys() -> None:
     chance = random.Random(7)
     turns = Turns()
-    windows = [
-        {(chance.randrange(3), b"%d" % chance.randrange(6)) for _ in range(chance.randrange(4))} for _ in range(40)
-    ]
+    windows = [{(chance.randrange(3), str(chance.randrange(6))) for _ in range(chance.randrange(4))} for _ in range(40)]
     lined_up = [turns.line_up(keys) for keys in windows]
     written: list[int] = []
 
@@ -36,10 +34,10 @@ async def test_windows_write_in_any_order_but_that_of_their_keys() -> None:
 
 async def test_a_window_waits_for_those_before_it_alone() -> None:
     turns = Turns()
-    one, two, other = turns.line_up([(0, b"a")]), turns.line_up([(0, b"a"), (0, b"b")]), turns.line_up([(1, b"a")])
+    one, two, other = turns.line_up([(0, "a")]), turns.line_up([(0, "a"), (0, "b")]), turns.line_up([(1, "a")])
 
     assert one.behind == other.behind == []
     assert two.behind == [one.done]
     async with turns.take(one):
         pass
-    assert turns.line_up([(0, b"a"), (0, b"b")]).behind == [two.done]
+    assert turns.line_up([(0, "a"), (0, "b")]).behind == [two.done]
