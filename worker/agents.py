@@ -271,10 +271,11 @@ class Pipeline(abc.ABC):
         """Put its records from this one on into the queue while there is room; how many."""
         watermark = self._watermarks.setdefault(fetch.partition, Watermark())
         now, before = time.perf_counter(), len(self._queue)
+        repeats = _REPEATS * self._max_in_flight
         for record in islice(fetch.records, start, None):
             if not self._has_room():
                 break
-            delivery = Delivery(record, fetch, watermark, now, watermark.taken >= _REPEATS * self._max_in_flight)
+            delivery = Delivery(record, fetch, watermark, now, watermark.taken >= repeats)
             watermark.read(record.offset, delivery)
             self._queue.append(delivery)
             self._in_flight += 1
@@ -425,7 +426,7 @@ class Pipeline(abc.ABC):
 
     @abc.abstractmethod
     async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
-        """Publish outcomes, then let the offsets be committed. Another window may overtake this one; none with its keys does."""
+        """Publish outcomes, then let the offsets be committed. Another window may overtake it; none with a comment of it does."""
 
     def _reject(
         self, written: Sequence[tuple[Delivery, Outcome]], refused: Sequence[int]

@@ -31,7 +31,7 @@ from worker.buffer import Buffer
 from worker.classifier import Classifier
 from worker.connection import broker_urls, client_options, faust_credentials
 from worker.consumer import Transport, WholeFetches
-from worker.errors import FatalError, ScreenerError, StartupError, where_raised
+from worker.errors import FatalError, ScreenerError, StartupError, is_about_the_world, where_raised
 from worker.health import HealthServer
 from worker.lag import LagMeter
 from worker.ledger import Ledgers, transactional_id
@@ -623,7 +623,7 @@ async def _crash_of(app: ScreenerApp) -> None:
 
 def _described(error: BaseException | None) -> str:
     """What Kafka or the system says of an error; of any other what it is and where, for it may quote a record."""
-    return repr(error) if error is None or isinstance(error, KafkaError | OSError) else where_raised(error)
+    return repr(error) if error is None or is_about_the_world(error) else where_raised(error)
 
 
 @contextlib.asynccontextmanager

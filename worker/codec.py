@@ -12,7 +12,15 @@ import msgspec
 from worker.errors import InvalidRecord, Reason, Stage
 from worker.records import Comment, DeadLetter, Decision
 
+
+class _Named(msgspec.Struct):
+    """As much of a comment as tells which one it is."""
+
+    comment_id: str
+
+
 _comments: Final = msgspec.json.Decoder(Comment)
+_names: Final = msgspec.json.Decoder(_Named)
 _encoder: Final = msgspec.json.Encoder()
 
 # Whole messages, or their ends: what msgspec quotes of the record may look like either.
@@ -41,6 +49,14 @@ def decode_comment(value: bytes) -> Comment:
         raise InvalidRecord(Stage.DECODE, Reason.INVALID_JSON, "nested too deeply") from None
 
 
+def comment_id(value: bytes | None) -> str | None:
+    """Which comment it is, without a look at the rest; None where that cannot be told."""
+    try:
+        return None if value is None else _names.decode(value).comment_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def encode(record: Decision | DeadLetter) -> bytes:
     """Write one record as JSON, UTF-8."""
     return _encoder.encode(record)
@@ -66,18 +82,3 @@ def _invalid(message: str) -> InvalidRecord:
     field = found[1]
     expected = "not one of the known values" if message.startswith("Invalid enum") else message[: found.start()]
     return InvalidRecord(Stage.DECODE, _REASON_OF_FIELD.get(field, Reason.INVALID_FIELD), f"{field}: {expected}")
-
-
-class _Named(msgspec.Struct):
-    comment_id: str
-
-
-_names: Final = msgspec.json.Decoder(_Named)
-
-
-def comment_id(value: bytes | None) -> str | None:
-    """Whose record it is, without a look at the rest; None where that cannot be told."""
-    try:
-        return None if value is None else _names.decode(value).comment_id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

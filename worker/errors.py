@@ -38,6 +38,11 @@ class Reason(StrEnum):
     DECISION_REFUSED = "decision_refused"
 
 
+def is_about_the_world(error: BaseException) -> bool:
+    """Whether it is of the network, the system or Kafka: its message says what to do, and quotes nobody."""
+    return isinstance(error, OSError) or type(error).__module__.startswith("aiokafka.")
+
+
 def where_raised(error: BaseException) -> str:
     """An error by its class and the places that it came through, a line each. Its message may quote a text."""
     return f"{type(error).__name__}, raised at (innermost last):\n" + "".join(traceback.format_tb(error.__traceback__))

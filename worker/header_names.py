@@ -8,7 +8,7 @@ be read. Key, value and the headers' values are as they were written.
 import struct
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
@@ -83,7 +83,6 @@ class Records:
         return _Batch(batch, self._data[start : self._at])
 
     @classmethod
-    def install(cls) -> type[Self]:
+    def install(cls) -> None:
         """Have every consumer of this process read so. aiokafka takes the class from its module, and from nowhere else."""
         fetcher.MemoryRecords = cls
-        return cls

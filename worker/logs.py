@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from worker.errors import where_raised
+from worker.errors import is_about_the_world, where_raised
 
 _QUIET = ("aiokafka", "faust", "mode", "aiohttp", "asyncio", "opentelemetry")
 
@@ -53,8 +53,7 @@ class Discretion(logging.Filter):
 
 
 def _named(value: object) -> object:
-    is_quiet = isinstance(value, OSError) or type(value).__module__.startswith("aiokafka.")
-    return type(value).__name__ if isinstance(value, BaseException) and not is_quiet else value
+    return type(value).__name__ if isinstance(value, BaseException) and not is_about_the_world(value) else value
 
 
 def _places(exc_info: structlog.typing.ExcInfo) -> str:

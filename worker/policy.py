@@ -145,7 +145,8 @@ class Policy:
         """
         severity = 0.0
         reasons = []
-        for label, is_harm, floor, rules in self._rows(audience, community_id):
+        rows = self._rows(audience, community_id)
+        for label, is_harm, floor, rules in rows:
             score = scores.get(label)
             if score is None:
                 continue
@@ -168,7 +169,7 @@ class Policy:
                 reasons.append(ReasonGiven(UNSUPPORTED_LANGUAGE, None, None, band, own.action, own.name))
         if not reasons:
             return Verdict(Action.ALLOW, None, severity, reasons)
-        reasons = _seen_by_a_person(reasons, self._rows(audience, community_id))
+        reasons = _seen_by_a_person(reasons, rows)
         # Stable, so that equals stay in the order of LABELS. No score is behind every score.
         reasons.sort(key=lambda reason: (-reason.action.strength, math.inf if reason.score is None else -reason.score))
         first = reasons[0]

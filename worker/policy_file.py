@@ -424,14 +424,10 @@ def _read_name(value: object) -> str:
 def _read_threshold(value: object) -> float:
     if isinstance(value, _Point):
         return value
-    try:
-        threshold = float(str(value))
-    except ValueError:
-        threshold = 0.0
-    if not 0 < threshold <= 1:
+    if not _is_a_share(str(value)):
         written = f"not {value}" if value else "and cannot be empty"
         raise _wrong(f"a threshold is a number above 0 and up to 1, {written}")
-    return threshold
+    return float(str(value))
 
 
 def _read_language_action(value: object) -> object:

@@ -1,7 +1,7 @@
 """Of two records of one comment, what is made of the later one is written later, though it may be done first.
 
 Windows overtake each other, and an edited comment is its id again: written the other way round, the decision on its old
-text would be the last word on it. A window waits for those before it that hold a key of its own, and for no other.
+text would be the last word on it. A window waits for those before it that hold a comment of its own, and for no other.
 
     line up, as windows are taken ─► screened, in any order ─► wait ─► written ─► done
 """

@@ -212,6 +212,21 @@ async def test_the_last_word_on_an_edited_comment_is_the_one_on_its_last_text() 
     assert bench.consumer.acked == {0: [0, 1, 2], 1: [0]}
 
 
+async def test_whose_edit_it_is_does_not_follow_from_the_records_key() -> None:
+    publisher = OneCallIsSlow()
+    bench = Bench(publisher, max_window=1)
+    async with bench.running():
+        for offset, (text, comment_id) in enumerate([("hello", "c1"), ("stupid", "c2"), ("thanks", "c1")]):
+            shared = record(comment_value(text, comment_id), offset, key=b"thread" if offset < 2 else None)
+            await bench.pipeline.admit(bench.consumer.hand_out(shared))
+        await publisher.until(lambda: len(publisher.published) == 1)
+        assert [source(message) for message in publisher.published] == [(0, 1)]
+        publisher.let_go.set()
+        await bench.until_settled(3)
+
+    assert [source(message) for message in publisher.published] == [(0, 1), (0, 0), (0, 2)]
+
+
 async def test_counters_tell_what_was_confirmed() -> None:
     bench = Bench()
     async with bench.running():

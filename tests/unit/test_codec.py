@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.strategies import comments, dead_letters, decisions
-from worker.codec import decode_comment, encode
+from worker.codec import comment_id, decode_comment, encode
 from worker.errors import InvalidRecord, Reason, Stage
 from worker.records import AgeBand, Comment, DeadLetter, Decision
 
@@ -230,3 +230,15 @@ def test_references_that_a_comment_did_not_have_are_not_written(decision: Decisi
     written = json.loads(encode(decision))
 
     assert None not in [written.get(name, "absent") for name in Comment.__struct_fields__ if name != "language"]
+
+
+def test_which_comment_it_is_can_be_told_of_whatever_names_one() -> None:
+    assert comment_id(b'{"text": 7, "comment_id": "c-1", "more": [{}]}') == "c-1"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, b"", b"no json", b"[]", b"{}", b'{"comment_id": 7}', b'{"comment_id": "\xff"}', b'{"a":' + b"[" * 100_000],
+)
+def test_and_of_nothing_else(value: bytes | None) -> None:
+    assert comment_id(value) is None
