@@ -530,6 +530,8 @@ class Worker:
             waiting = waiting and not publisher.failing_s
             for partition, position in self._ours(positions).items():
                 self._metrics.watermark.labels(str(partition)).set(position)
+            # Of all that are ours: one that was given anew and where nothing came since has no position, and nothing in flight.
+            for partition in self._assigned or ():
                 age = max(0.0, now - oldest[partition]) if partition in oldest else 0.0
                 self._metrics.lag_seconds.labels(str(partition)).set(age)
             self._watchdog.report(progress=pipeline.progress, waiting=waiting)

@@ -140,7 +140,8 @@ class TorchClassifier:
             rows=lambda width: max(1, self.batch_tokens // width) if on_gpu else CPU_ROWS,
         )
         if on_gpu:
-            self._settle(folder, vocabulary)
+            end = getattr(model.config, "eos_token_id", None)
+            self._settle(folder, vocabulary, end if isinstance(end, int) else None)
 
     def encode(self, texts: Sequence[str]) -> list[list[Piece]]:
         return self._tokenizer.encode(texts)
@@ -152,11 +153,13 @@ class TorchClassifier:
         logits = self._shapes.logits(pieces, max(map(self.width, pieces)))
         return [Found(scores) for scores in scores_of(logits, self._columns, multi_label=self._multi_label)]
 
-    def _settle(self, folder: Path, vocabulary: int) -> None:
+    def _settle(self, folder: Path, vocabulary: int, end: int | None) -> None:
         try:
-            self._shapes.settle(self._tokenizer.widths(), vocabulary)
+            self._shapes.settle(self._tokenizer.widths(), vocabulary, end)
         except TransientError as error:
             raise StartupError(f"{folder}: no memory for a run of SCREENER_MAX_BATCH_TOKENS on this GPU") from error
+        except (RuntimeError, ValueError) as error:
+            raise StartupError(f"{folder}: does not run on this GPU: {str(error).partition(chr(10))[0]}") from error
 
 
 def check_files(folder: Path) -> None:

@@ -94,7 +94,9 @@ def health() -> None:
     if ":" in host:
         host = f"[{host}]"
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=5) as answer:
+        # Never by a proxy: the environment may name one, and it cannot know this machine's loopback.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"http://{host}:{port}/readyz", timeout=5) as answer:
             typer.echo(answer.read().decode(), nl=False)
     except urllib.error.HTTPError as error:
         typer.echo(error.read().decode(), nl=False, err=True)

@@ -363,7 +363,12 @@ def _summary(found: Collection[Found]) -> str:
 def _time(letter: Letter) -> str:
     if letter.time_ms is None:
         return ""
-    return datetime.fromtimestamp(letter.time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        at = datetime.fromtimestamp(letter.time_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        # Whoever wrote it counted in other units: no date, and the one trace of what was wrong.
+        return f"{letter.time_ms} ms"
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _escaped(content: bytes | None) -> str:

@@ -6,6 +6,7 @@ and ends with exit 2.
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import msgspec
@@ -70,7 +71,10 @@ class Explained(msgspec.Struct, frozen=True):
 def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Policy files, or names of presets.")],
     model: Annotated[
-        str | None, typer.Option(help=f"{_OF_MODEL} Prints them. Else those of the shipped model, unprinted.")
+        str | None,
+        typer.Option(
+            envvar="SCREENER_MODEL", help=f"{_OF_MODEL} Prints them. Else those of the shipped model, unprinted."
+        ),
     ] = None,
 ) -> None:
     """Say of each policy that it is right, or everything that is wrong with it, with its line."""
@@ -99,14 +103,21 @@ def explain(
     scores: Annotated[
         str | None, typer.Option(help='Scores instead of a text: insult=0.7,threat=0.1 or {"insult": 0.7}.')
     ] = None,
-    policy: Annotated[str, typer.Option(help="A policy file, or the name of a preset.")] = "default",
+    policy: Annotated[
+        str, typer.Option(envvar="SCREENER_POLICY", help="A policy file, or the name of a preset.")
+    ] = "default",
     community: Annotated[str | None, typer.Option(help="The community it is written in.")] = None,
     *,
     language: Annotated[
         str | None,
         typer.Option(help="What the producer says of the language, for example pt. Else the text alone tells."),
     ] = None,
-    model: Annotated[str, typer.Option(help=f"The model that scores the text. {_OF_MODEL}")] = "default",
+    model: Annotated[
+        str, typer.Option(envvar="SCREENER_MODEL", help=f"The model that scores the text. {_OF_MODEL}")
+    ] = "default",
+    label_map: Annotated[
+        Path | None, typer.Option(envvar="SCREENER_LABEL_MAP", help="JSON: their labels to ours.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a policy does to one comment for each age of its readers, and why."""
@@ -116,7 +127,9 @@ def explain(
         _stop(error.problems)
     if (text is None) == (scores is None):
         _stop(["explain: give either a text or --scores"])
-    given, detected = _score(text, model) if text is not None else (_parse_scores(scores or ""), UNDETERMINED)
+    given, detected = (
+        _score(text, model, label_map) if text is not None else (_parse_scores(scores or ""), UNDETERMINED)
+    )
     told = settle(language, detected)
     if community is not None and community not in loaded.communities:
         typer.echo(f"{policy}: says nothing of the community {community}; its general rules apply", err=True)
@@ -156,11 +169,11 @@ def _stop(problems: Sequence[str]) -> NoReturn:
     raise typer.Exit(_EXIT_WRONG_INPUT)
 
 
-def _score(text: str, model: str) -> tuple[Mapping[str, float], Detection]:
+def _score(text: str, model: str, label_map: Path | None) -> tuple[Mapping[str, float], Detection]:
     # Only here, because it loads the model's runtime, and everything else in this file is quick.
     from worker.cli_scoring import detect_language, score_text  # noqa: PLC0415
 
-    return score_text(text, model), detect_language(text)
+    return score_text(text, model, label_map), detect_language(text)
 
 
 def _parse_scores(written: str) -> dict[str, float]:

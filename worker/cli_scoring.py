@@ -10,6 +10,7 @@ from worker.errors import FatalError, StartupError
 from worker.files import MIB, read_bytes
 from worker.language import UNDETERMINED, Detection
 from worker.loading import load_classifier, load_detector
+from worker.logs import configure_logs
 from worker.metrics import Metrics
 from worker.model_source import folder_of
 from worker.normalise import normalise
@@ -37,6 +38,8 @@ def open_screener(
 
     Then no detector is loaded either: only a policy asks for the language.
     """
+    # To stderr: stdout is for what was asked for.
+    configure_logs("info")
     return Screener(
         load_classifier(model or "default", threads=threads, label_map=label_map),
         _NO_POLICY if policy is None else load_policy(policy, operating_points_of(model or "default")),
@@ -55,14 +58,14 @@ def detect_language(text: str) -> Detection:
     return load_detector()([normalise(text)])[0]
 
 
-def score_text(text: str, model: str | None) -> Mapping[str, float]:
+def score_text(text: str, model: str | None, label_map: Path | None = None) -> Mapping[str, float]:
     """The scores of one text.
 
     Raises:
         FatalError: the model cannot score it.
     """
     normalised = normalise(text)
-    scores = open_screener(model, None).score([normalised])[normalised]
+    scores = open_screener(model, None, label_map=label_map).score([normalised])[normalised]
     if isinstance(scores, Rejection):
         raise FatalError(scores.message)
     return scores

@@ -197,15 +197,26 @@ def _csv_values(stream: BinaryIO) -> Iterator[bytes]:
     """A row is a comment with the header's names as its fields; `text` is the one that must be there.
 
     Bytes that are not UTF-8 travel through as they are, so that decoding can name them.
+
+    Raises:
+        StartupError: from some line on it is no CSV: a quote that is never closed would take what follows for one text.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    rows: Iterable[dict[str | None, Any]] = csv.DictReader(lines)
+    reader = csv.DictReader(lines, strict=True)
+    rows: Iterable[dict[str | None, Any]] = reader
     try:
         for number, row in enumerate(rows, start=1):
             # A short row has None, a long one a list under None; an empty cell of an optional field says nothing.
             fields = {name: cell for name, cell in row.items() if isinstance(name, str) and (cell or name == "text")}
+            if None in row:
+                # A comma that nobody quoted: half a text must not be taken for all of it. A text that is a list is a dead letter.
+                fields["text"] = [
+                    cell for cells in row.values() for cell in (cells if isinstance(cells, list) else [cells])
+                ]
             yield _to_json(fields, number)
+    except csv.Error as error:
+        raise StartupError(f"line {reader.line_num}: not CSV: {error}") from error
     finally:
         # Whoever opened the stream closes it.
         lines.detach()

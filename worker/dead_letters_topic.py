@@ -206,8 +206,10 @@ async def open_letters(options: dict[str, Any], topic: str, partitions: int) -> 
     Raises:
         KafkaError: no answer.
     """
-    # In no group: it commits nothing and takes no partition from anybody.
-    consumer = AIOKafkaConsumer(**options, auto_offset_reset="earliest", enable_auto_commit=False)
+    # In no group: it commits nothing and takes no partition from anybody. What a transaction took back was never a letter.
+    consumer = AIOKafkaConsumer(
+        **options, auto_offset_reset="earliest", enable_auto_commit=False, isolation_level="read_committed"
+    )
     try:
         await consumer.start()
         places = [TopicPartition(topic, number) for number in range(partitions)]

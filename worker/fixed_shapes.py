@@ -52,17 +52,22 @@ class FixedShapes:
         """Rows of a run at this width."""
         return self._rows.get(width) or self._rows_at_most(width)
 
-    def settle(self, widths: Iterable[int], vocabulary: int) -> None:
+    def settle(self, widths: Iterable[int], vocabulary: int, end: int | None = None) -> None:
         """Try the shape of each width, and take half of the rows until all come out alike, whatever stands beside them.
 
         It is also what loads the kernels and claims the memory for them, before there is a comment that waits.
+
+        Args:
+            widths: all that there are.
+            vocabulary: how many tokens there are.
+            end: the one that ends a text, where there is such: some models (BART) find their answer by it.
 
         Raises:
             TransientError: out of memory.
         """
         for width in widths:
             rows = self.rows(width)
-            while rows > 1 and not self._are_alike(rows, width, vocabulary):
+            while rows > 1 and not self._are_alike(rows, width, vocabulary, end):
                 rows //= 2
             self._rows[width] = rows
 
@@ -79,9 +84,13 @@ class FixedShapes:
         ]
         return np.concatenate(runs)
 
-    def _are_alike(self, rows: int, width: int, vocabulary: int) -> bool:
+    def _are_alike(self, rows: int, width: int, vocabulary: int, end: int | None) -> bool:
         """One text by itself, in the first row beside others, and in every row: the same to the last bit each time?"""
-        texts = np.random.default_rng(_SEED).integers(vocabulary, size=(rows, width)).tolist()
+        tokens = np.random.default_rng(_SEED).integers(vocabulary, size=(rows, width))
+        if end is not None:
+            tokens[tokens == end] = self._pad
+            tokens[:, -1] = end
+        texts = tokens.tolist()
         (alone,) = self._run(texts[:1], rows, width)
         among = self._run(texts, rows, width)[0]
         everywhere = self._run(texts[:1] * rows, rows, width)
@@ -112,7 +121,8 @@ class FixedShapes:
         mask.fill(0)
         # Attention to nothing at all is 0 / 0.
         mask[:, 0] = 1
-        for row, text in enumerate(texts):
+        # Rows that are left over hold the first text: one without an end is none to some models.
+        for row, text in enumerate([*texts, *[texts[0]] * (rows - len(texts))]):
             tokens[row, : len(text)] = text
             mask[row, : len(text)] = 1
         return inputs

@@ -213,8 +213,10 @@ class Metrics:
             "1 while the policy's file cannot be used; the last one that could decides.",
             registry=r,
         )
-        self.model_info = Info("screener_model", "What scores.", registry=r)
-        self.policy_info = Info("screener_policy", "What decides.", registry=r)
+        # Without values they would be there all the same, and say that something scores before a model is loaded.
+        self.model_info = Info("screener_model", "What scores.", registry=None)
+        self.policy_info = Info("screener_policy", "What decides.", registry=None)
+        self._described = False
 
         self._create_series()
 
@@ -242,7 +244,11 @@ class Metrics:
             self.cache_lookups.labels(result)
 
     def describe(self, model: Model, policy: PolicyVersion) -> None:
-        """Say which model and policy are in force."""
+        """Say which model and policy are in force, from now on."""
+        if not self._described:
+            self._described = True
+            self.registry.register(self.model_info)
+            self.registry.register(self.policy_info)
         self.model_info.info({"name": model.name, "version": model.version, "sha256": model.sha256})
         self.policy_info.info({"id": policy.id, "version": policy.version, "sha256": policy.sha256})
 

@@ -33,6 +33,13 @@ _LARGEST: Final = {"model.onnx": 2048 * MIB, FIRST_STAGE: 2048 * MIB} | LARGEST
 _HASHED: Final = ("model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json")
 SLOW_FUSIONS: Final = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion"]
 """ONNX Runtime's optimisers that make one node of two sums and a layer norm: on a CPU it then takes several times as long."""
+_COUNT_BEHIND_PADDING: Final = {
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "longformer", "luke"),
+    *("data2vec-text", "ibert", "mpnet"),
+}
+"""Kinds of models, as transformers names them."""
+_PAD: Final = 1
+"""The padding token of these, where their configuration has none."""
 TOKEN_OUTPUT: Final = "token_logits"  # noqa: S105  the name of an output
 _KIND_FROM: Final = 0.4
 """Mean probability from which a span carries the name of a kind; below, that of the pointer's first label."""
@@ -94,8 +101,7 @@ class OnnxClassifier:
         on_gpu = _GPU in self._session.get_providers()
         self.runs_at_once = 1 if on_gpu else threads or len(os.sched_getaffinity(0))
         self.batch_tokens = GPU_TOKENS if on_gpu else CPU_TOKENS
-        longest = int(config.get("max_position_embeddings", MAX_PIECE_TOKENS))
-        self._tokenizer = Tokenizer(folder, longest, width_step=GPU_STEP if on_gpu else CPU_STEP)
+        self._tokenizer = Tokenizer(folder, _readable_tokens(config), width_step=GPU_STEP if on_gpu else CPU_STEP)
         first = self._first or self._session
         self._inputs = {node.name for node in first.get_inputs()}
         self._outputs = [self._session.get_outputs()[0].name]
@@ -177,6 +183,14 @@ class OnnxClassifier:
         assert self.pointer is not None  # noqa: S101  only asked where there is one; for the type checker
         found = marks[:, 0] >= self.pointer.threshold
         return point(self.pointer, piece.places(), marks, found) if found.any() else ()
+
+
+def _readable_tokens(config: Mapping[str, Any]) -> int:
+    """How many tokens the model reads at once. RoBERTa and its kin count positions from behind the padding token's number on."""
+    positions = int(config.get("max_position_embeddings", MAX_PIECE_TOKENS))
+    if config.get("model_type") in _COUNT_BEHIND_PADDING:
+        positions -= int(config.get("pad_token_id", _PAD)) + 1
+    return positions
 
 
 def _run(session: onnxruntime.InferenceSession, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:

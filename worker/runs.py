@@ -53,11 +53,15 @@ class Runs(Generic[Batch, Result]):
         """
         due = time.monotonic() + tokens * PATIENCE_S
         wanted = {self._submit(due, batch): batch for batch in batches}
+        future: Future[Result] | None = None
         try:
             for future in as_completed(wanted):
                 yield wanted[future], future.result()
         finally:
-            wait([future for future in wanted if not future.cancel()])
+            wait([each for each in wanted if not each.cancel()])
+            # An error holds the frames that it came through, and what these hold stays as long: all that the run had in hand.
+            wanted.clear()
+            future = None
 
     def _submit(self, due: float, batch: Batch) -> Future[Result]:
         future: Future[Result] = Future()
@@ -77,6 +81,9 @@ class Runs(Generic[Batch, Result]):
             future.set_exception(error)
         else:
             future.set_result(result)
+        finally:
+            # As above.
+            del future, batch
 
 
 def _step_back() -> None:

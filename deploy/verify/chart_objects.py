@@ -133,6 +133,8 @@ def _beside(worker: Thing, thing: Thing, objects: Sequence[Thing]) -> Iterator[s
             selector = selector[field]
         if not _selects(selector, worker["spec"]["template"]["metadata"]["labels"]):
             yield "does not select the workers"
+        if kind == "NetworkPolicy":
+            yield from _cut_off(spec, objects)
     elif kind == "ServiceMonitor":
         yield from _unmonitored(spec, [one for one in objects if one["kind"] == "Service"])
     elif kind == "ScaledObject":
@@ -140,6 +142,17 @@ def _beside(worker: Thing, thing: Thing, objects: Sequence[Thing]) -> Iterator[s
             yield "scales something else"
         if "replicas" in worker["spec"]:
             yield "and the Deployment set the number of workers both"
+
+
+def _cut_off(spec: Thing, objects: Sequence[Thing]) -> Iterator[str]:
+    """Whose brokers' ports are closed: all pods of a release have the labels that it selects."""
+    open_ports = {one["port"] for rule in spec.get("egress", ()) for one in rule.get("ports", ())}
+    for thing in objects:
+        for container in (pod_of(thing) or {"spec": {"containers": []}})["spec"]["containers"]:
+            servers = environment_of(container).get(f"{_PREFIX}KAFKA_BOOTSTRAP_SERVERS", "")
+            for server in filter(None, servers.split(",")):
+                if (port := int(server.rpartition(":")[2])) not in open_ports:
+                    yield f"{thing['kind']} {thing['metadata']['name']} cannot reach Kafka at {port}"
 
 
 def _unmonitored(spec: Thing, services: Sequence[Thing]) -> Iterator[str]:

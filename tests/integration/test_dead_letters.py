@@ -312,6 +312,23 @@ async def test_topics_that_are_not_there(desk: Desk) -> None:
     assert "no topic nor-that, nobody-made-this on" in (await nowhere.give("redrive")).err
 
 
+async def test_what_a_transaction_took_back_was_never_a_letter(desk: Desk) -> None:
+    await desk.bury([(b"k", b"kept")])
+    (kept,) = await desk.letters()
+    options = {"bootstrap_servers": desk.broker.bootstrap, "transactional_id": desk.topics.dead_letters}
+    async with AIOKafkaProducer(**options) as producer:
+        await producer.begin_transaction()
+        for partition in range(desk.topics.partitions):
+            await producer.send_and_wait(
+                desk.topics.dead_letters, value=b"taken back", headers=kept.headers, partition=partition
+            )
+        await producer.abort_transaction()
+
+    assert [(line["partition"], line["offset"]) for line in await desk.open()] == [(kept.partition, kept.offset)]
+    assert (await desk.give("redrive", "--yes")).out == "1 of 1 letters redriven\n"
+    assert [record.value for record in await desk.records(desk.topics.comments)] == [b"kept"]
+
+
 async def test_an_empty_topic_has_nothing_open(desk: Desk) -> None:
     listed = await desk.give("list")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, BartConfig, BartForSequenceClassification
 
 from tests.torch.checkpoints import write_bert
 from worker.classifier import Piece
@@ -151,3 +151,18 @@ def test_several_threads_find_the_same(model: Model) -> None:
         thread.join()
 
     assert [of_thread.tobytes() for of_thread in found] == [expected.tobytes()] * 9
+
+
+def test_models_that_look_for_the_end_of_a_text_find_it_in_every_row() -> None:
+    sizes = dict.fromkeys(("d_model", "encoder_ffn_dim", "decoder_ffn_dim"), 16)
+    layers = dict.fromkeys(("encoder_layers", "decoder_layers"), 1)
+    heads = dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2)
+    config = BartConfig(vocab_size=60, max_position_embeddings=32, num_labels=2, **sizes, **layers, **heads)
+    running = FixedShapes(BartForSequenceClassification(config).eval(), CPU, pad=config.pad_token_id, rows=lambda _: 4)
+    first, second = Piece([0, 5, 6, config.eos_token_id]), Piece([0, 7, config.eos_token_id])
+
+    running.settle([8], vocabulary=60, end=config.eos_token_id)
+
+    assert running.rows(8) == 4
+    alone = running.logits([first], 8)
+    assert running.logits([first, second], 8)[0].tobytes() == alone[0].tobytes()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,6 +53,30 @@ async def test_a_partition_that_goes_while_the_brokers_are_asked_leaves_no_gauge
     assert registry.get_sample_value("screener_lag_messages", {"partition": "4"}) == (None if error else 50)
     for gauge in ("watermark_offset", "earliest_offset", "lag_messages", "lag_seconds"):
         assert registry.get_sample_value(f"screener_{gauge}", {"partition": "3"}) is None
+
+
+async def test_a_partition_that_comes_back_with_nothing_in_flight_tells_of_no_delay() -> None:
+    worker, meter = Worker(Settings(kafka_bootstrap_servers="none")), SlowMeter(None)
+    meter.may_answer.set()
+    registry = worker._metrics.registry
+    flight = {"positions": {3: 7, 4: 9}, "oldest": {3: 0.0, 4: 0.0}}
+    pipeline = SimpleNamespace(**{of: partial(flight.get, of) for of in flight}, in_flight=1, progress=0)
+    partitions = {TP(Settings.model_fields["comments_topic"].default, at) for at in (3, 4)}
+    await worker._note_assignment(None, partitions)
+
+    async def metered() -> float | None:
+        metering = asyncio.create_task(worker._meter(meter, pipeline, SimpleNamespace(failing_s=0)))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        metering.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await metering
+        return registry.get_sample_value("screener_lag_seconds", {"partition": "3"})
+
+    assert (await metered() or 0) > 1e9
+    # The group is dealt out anew, and where its watermarks begin again nothing has come since.
+    await worker._note_assignment(None, partitions)
+    flight |= {"positions": {}, "oldest": {}}
+    assert await metered() == 0
 
 
 VALUE = b"\xffsomebody's words"

@@ -71,6 +71,14 @@ def test_wherever_it_listens(worker: Readiness, environment: pytest.MonkeyPatch,
     assert CliRunner().invoke(app, ["health"]).exit_code == 0
 
 
+def test_it_is_asked_without_a_proxy(worker: Readiness, environment: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        environment.setenv(name, f"http://127.0.0.1:{free_port()}")
+    worker.body = "ok\n"
+
+    assert CliRunner().invoke(app, ["health"]).exit_code == 0
+
+
 def test_a_worker_that_is_not(worker: Readiness) -> None:
     worker.status, worker.body = 503, "the model is loading\n"
     result = CliRunner().invoke(app, ["health"])

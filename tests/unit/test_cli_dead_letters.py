@@ -8,6 +8,7 @@ import pytest
 import typer
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from tests.fakes import NOON, FailingPublisher, RecordingPublisher
@@ -420,3 +421,17 @@ def test_a_broker_that_goes_away_is_one_line() -> None:
 
     with pytest.raises(FatalError, match=r"Kafka: KafkaConnectionError: .*gone"):
         cli._run(lose())
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "shown"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_795_000_000_123, "2026-11-18T11:06:40.123Z"),
+        (1_700_000_000_000_000, "1700000000000000 ms"),
+        (2**62, f"{2**62} ms"),
+        (None, ""),
+    ],
+)
+def test_a_time_in_other_units_is_shown_as_it_is(time_ms: int | None, shown: str) -> None:
+    assert cli._time(replace(letter(), time_ms=time_ms)) == shown

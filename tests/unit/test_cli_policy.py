@@ -147,8 +147,8 @@ def test_explain_as_json(good: str) -> None:
 
 
 def test_explain_scores_a_text_with_the_model(good: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def score_text(text: str, model: str | None) -> dict[str, float]:
-        return {"insult": 0.95 if (text, model) == ("you fool", "small") else 0.1}
+    def score_text(text: str, model: str | None, label_map: Path | None) -> dict[str, float]:
+        return {"insult": 0.95 if (text, model, label_map) == ("you fool", "small", None) else 0.1}
 
     scoring = ModuleType("worker.cli_scoring")
     scoring.__dict__.update(score_text=score_text, detect_language=lambda text: detect([text])[0])
@@ -165,6 +165,27 @@ def test_explain_scores_a_text_with_the_model(good: str, monkeypatch: pytest.Mon
     assert row(foreign.stdout, "under_13") == held
     assert row(foreign.stdout, "adult").startswith("adult allow nearest: insult 0.100")
     assert "insult 0.100; language de, which the model does not know" in foreign.stdout
+
+
+def test_explain_asks_the_model_and_the_policy_that_the_worker_beside_it_has(
+    good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def score_text(text: str, model: str | None, label_map: Path | None) -> dict[str, float]:
+        asked.append((text, model, label_map))
+        return {"insult": 0.95}
+
+    scoring = ModuleType("worker.cli_scoring")
+    scoring.__dict__.update(score_text=score_text, detect_language=lambda text: detect([text])[0])
+    monkeypatch.setitem(sys.modules, "worker.cli_scoring", scoring)
+    for name, value in (("MODEL", "fast"), ("POLICY", good), ("LABEL_MAP", "names.json")):
+        monkeypatch.setenv(f"SCREENER_{name}", value)
+
+    result = run("explain", "you fool")
+
+    assert asked == [("you fool", "fast", Path("names.json"))]
+    assert row(result.stdout, "adult") == "adult hold insult insult 0.950 ≥ 0.9 labels.insult.all.hold"
 
 
 @pytest.mark.parametrize(

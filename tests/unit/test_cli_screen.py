@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -256,10 +257,23 @@ def test_a_row_that_is_wrong_is_a_dead_letter(tmp_path: Path, row: bytes, reason
     assert outcomes(written) == [("dead letter", reason), ("b", "allow")]
 
 
-def test_cells_without_a_column_are_ignored(tmp_path: Path) -> None:
-    written = lines(screen_file(tmp_path, b"comment_id,text\na,hello,and,more\n", name="c.csv"))
+def test_a_text_with_commas_that_nobody_quoted_is_not_cut_short(tmp_path: Path) -> None:
+    content = b"comment_id,text\na,thanks for this, now go away\nb,hello\n"
 
-    assert outcomes(written) == [("a", "allow")]
+    written = lines(screen_file(tmp_path, content, name="c.csv"))
+
+    assert outcomes(written) == [("dead letter", "invalid_text"), ("b", "allow")]
+    assert b"now go away" in base64.b64decode(written[0]["value"])
+
+
+@pytest.mark.parametrize(
+    "content", [b'a,"hello\nb,hello\nc,hello\n', b'a,"hello"you\n'], ids=["never closed", "and more"]
+)
+def test_a_quote_that_is_out_of_place_takes_no_other_row_with_it(tmp_path: Path, content: bytes) -> None:
+    result = screen_file(tmp_path, b"comment_id,text\n" + content, name="c.csv")
+
+    assert result.exit_code == 2
+    assert re.search(r"line \d: not CSV: ", result.stderr)
 
 
 def test_a_file_without_a_text_column_has_nothing_to_screen(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ spec: {{selector: {{matchLabels: {{app: screener}}}}}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {{name: worker}}
-spec: {{podSelector: {{matchLabels: {{app: screener}}}}}}
+spec: {{podSelector: {{matchLabels: {{app: screener}}}}, egress: [{{ports: [{{port: 9092, protocol: TCP}}]}}]}}
 ---
 apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
@@ -275,6 +275,10 @@ def test_objects_that_fit_together() -> None:
         (
             lambda o, _: o["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].update(app="other"),
             "NetworkPolicy worker: does not select the workers",
+        ),
+        (
+            lambda _, c: set_variable(c, "SCREENER_KAFKA_BOOTSTRAP_SERVERS", "kafka:9092,kafka:9094"),
+            "NetworkPolicy worker: Deployment worker cannot reach Kafka at 9094",
         ),
         (
             lambda o, _: o["ServiceMonitor"]["spec"]["selector"]["matchLabels"].update(app="other"),

@@ -160,6 +160,17 @@ def test_what_is_in_force() -> None:
     assert registry.get_sample_value("screener_policy_info", policy) == 1
 
 
+def test_nothing_is_in_force_before_it_is_known() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+
+    assert not [family.name for family in registry.collect() if family.type == "info"]
+    for version in ("1", "2"):
+        metrics.describe(Model("default", version, "a" * 64), PolicyVersion("strict", "2", "b" * 64))
+        (family,) = [family for family in registry.collect() if family.name == "screener_model"]
+        assert [sample.labels["version"] for sample in family.samples] == [version]
+
+
 def test_what_the_settings_allow() -> None:
     registry = CollectorRegistry()
     Metrics(registry).limits(in_flight=500, in_flight_bytes=1_000_000)

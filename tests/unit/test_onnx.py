@@ -19,7 +19,7 @@ from tests.fakes import detect
 from worker.classifier import LABELS
 from worker.errors import FatalError, StartupError
 from worker.metrics import Metrics
-from worker.onnx import SLOW_FUSIONS, OnnxClassifier, Pointer, model_folder, point
+from worker.onnx import SLOW_FUSIONS, OnnxClassifier, Pointer, _readable_tokens, model_folder, point
 from worker.outputs import read_label_map
 from worker.policy_file import load_policy
 from worker.screening import Screener
@@ -502,3 +502,16 @@ def test_a_gpu_in_name_only_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(StartupError, match=r"^onnxruntime-gpu is installed, and there is no GPU that it can use$"):
         OnnxClassifier(model_folder("default"))
+
+
+@pytest.mark.parametrize(
+    ("config", "tokens"),
+    [
+        ({}, MAX_PIECE_TOKENS),
+        ({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 512),
+        ({"model_type": "roberta", "max_position_embeddings": 130, "pad_token_id": 1}, 128),
+        ({"model_type": "xlm-roberta", "max_position_embeddings": 514}, 512),
+    ],
+)
+def test_no_piece_is_longer_than_the_positions_that_a_model_has(config: dict[str, Any], tokens: int) -> None:
+    assert _readable_tokens(config) == tokens

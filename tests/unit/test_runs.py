@@ -1,8 +1,10 @@
 """Runs of the model: how many at once, who goes first, and what is left when one fails."""
 
+import gc
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -145,3 +147,28 @@ def test_where_that_is_refused_it_runs_all_the_same(model: Model, monkeypatch: p
     model.open.set()
 
     assert dict(Runs(model.run, 1).results(["a"], 1)) == {"a": "A"}
+
+
+class Held:
+    """What a run has in hand, a GPU's memory perhaps."""
+
+
+def test_what_a_failed_run_had_in_hand_goes_with_its_error() -> None:
+    held: list[weakref.ref[Held]] = []
+
+    def run(batch: str) -> str:
+        in_hand = Held()
+        held.append(weakref.ref(in_hand))
+        raise ValueError(batch)
+
+    gc.collect()
+    gc.disable()
+    try:
+        failing = Runs(run, at_once=1)
+        with pytest.raises(ValueError, match="poison"):
+            list(failing.results(["poison"], tokens=1))
+        # The thread lets go of its last frame a moment after its result is there.
+        failing._executor.shutdown()
+        assert [reference() for reference in held] == [None]
+    finally:
+        gc.enable()
