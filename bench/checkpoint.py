@@ -3,7 +3,7 @@
 import sys
 from typing import Any, Final, get_args
 
-from bench.contest import Work, serve
+from bench.contest import Renew, Work, serve
 from bench.line import prepare
 from bench.twin import ensure_twin, import_torch
 from worker.settings import Settings
@@ -18,7 +18,7 @@ def main() -> None:
     serve(lambda: load(device, precision, int(batch_tokens)))
 
 
-def load(device: str, precision: str, batch_tokens: int) -> Work:
+def load(device: str, precision: str, batch_tokens: int) -> tuple[Work, Renew]:
     """The worker's line around the twin."""
     torch, folder = import_torch(), ensure_twin()
     from worker.checkpoint import Device, Precision, TorchClassifier  # noqa: PLC0415  loads torch
@@ -28,13 +28,13 @@ def load(device: str, precision: str, batch_tokens: int) -> Work:
     chosen: dict[str, Any] = {"device": device, "precision": precision}
     classifier = TorchClassifier(folder, batch_tokens=batch_tokens, threads=_ON_A_CPU, **chosen)
     settings = Settings(kafka_bootstrap_servers="none", cache_entries=0, max_batch_tokens=batch_tokens)
-    work = prepare(settings, classifier)
+    work, renew = prepare(settings, classifier)
     where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
 
     def said(texts: list[str]) -> str:
         return f"{where}, {classifier.precision}, {work(texts)}"
 
-    return said
+    return said, renew
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from bench.texts import comment_texts
 
 Work = Callable[[list[str]], str]
 """Texts → a note, once all of them are done."""
+Renew = Callable[[], None]
+"""Done before each round, beside the clock."""
 _WARM_UP: Final = 64
 """Texts that a contestant is given before anything is timed."""
 _WARM_UP_SEED: Final = 99
@@ -104,13 +106,15 @@ def contestants(programs: dict[str, Sequence[str]], folder: Path) -> Iterator[di
         yield started
 
 
-def serve(prepare: Callable[[], Work]) -> None:
+def serve(prepare: Callable[[], Work | tuple[Work, Renew]]) -> None:
     """The child's side: prepare and warm up, then work each time that a line asks for it."""
     # Libraries print: what goes to standard output from here on is ours alone.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        work = prepare()
+        prepared = prepare()
+        work, renew = prepared if isinstance(prepared, tuple) else (prepared, lambda: None)
+        renew()
         work(comment_texts(_WARM_UP, _WARM_UP_SEED))
     except NotInstalledError as missing:
         _say(answers, {"missing": str(missing)})
@@ -118,6 +122,7 @@ def serve(prepare: Callable[[], Work]) -> None:
     _say(answers, {"ready": True})
     for line in sys.stdin:
         texts: list[str] = json.loads(Path(json.loads(line)["texts"]).read_text("utf-8"))
+        renew()
         started = time.perf_counter()
         note = work(texts)
         _say(answers, {"seconds": time.perf_counter() - started, "note": note})

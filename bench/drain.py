@@ -45,7 +45,7 @@ class Backlog:
         beside: Beside | None = None,
         **settings: Any,
     ) -> kafka.Drained:
-        """One process works all of it off, from a standing start.
+        """One process works all of it off, from a standing start; how fast, once it is under way.
 
         Args:
             program: what python runs.
@@ -113,9 +113,9 @@ async def _drain_together(
         share = kafka.PARTITIONS // workers
         for worker in group:
             await asyncio.to_thread(worker.until_said, f"screener_assigned_partitions {share}.0")
-        await kafka.produce(bootstrap, topics.comments, values)
+        places = await kafka.produce(bootstrap, topics.comments, values)
         await _all_decided(bootstrap, topics, len(values), group)
-    return await _measured(bootstrap, topics, topics.comments)
+    return await _measured(bootstrap, topics, topics.comments, since_ms=min(place.written_ms for place in places))
 
 
 async def _all_decided(bootstrap: str, topics: Topics, count: int, workers: Sequence[WorkerProcess]) -> None:
@@ -128,7 +128,7 @@ async def _all_decided(bootstrap: str, topics: Topics, count: int, workers: Sequ
         raise IncompleteError(f"{written} of {count} comments decided: {workers[0].log}")
 
 
-async def _measured(bootstrap: str, topics: Topics, *gone: str) -> kafka.Drained:
-    drained = await kafka.drained(bootstrap, topics.decisions)
+async def _measured(bootstrap: str, topics: Topics, *gone: str, since_ms: int | None = None) -> kafka.Drained:
+    drained = await kafka.drained(bootstrap, topics.decisions, since_ms)
     await kafka.delete_topics(bootstrap, topics.decisions, topics.dead_letters, *gone)
     return drained

@@ -16,9 +16,10 @@ PART: Final = "engine"
 ENGINE: Final = "engine"
 _COUNT: Final = 768
 OFFLINE: Final = ("-m", "bench.offline", "plain")
+REMEMBERING: Final = "engine, verdict cache on"
 _CONTESTANTS: Final[dict[str, Sequence[str]]] = {
     ENGINE: OFFLINE,
-    "engine, verdict cache on": ("-m", "bench.offline", "remembering"),
+    REMEMBERING: ("-m", "bench.offline", "remembering"),
     "the same model on ONNX Runtime, 64 in order of arrival": ("-m", "bench.offline", "unsorted"),
     "the same model on OpenVINO, batches of one width": ("-m", "bench.openvino_peer"),
     "transformers' pipeline, one at a time": ("-m", "bench.pipelines", "1"),
@@ -35,7 +36,8 @@ def run(plan: Plan) -> list[Row]:
     """The part."""
     count = plan.count(_COUNT)
     texts = write_texts(plan, "engine", comment_texts(count, plan.seed))
-    with contestants(_CONTESTANTS, plan.folder) as children:
+    programs = _CONTESTANTS | {REMEMBERING: (*_CONTESTANTS[REMEMBERING], "0", "0", str(plan.seed))}
+    with contestants(programs, plan.folder) as children:
         laps = interleave(
             {name: partial(child.run, texts) for name, child in children.items() if child.missing is None}, plan.rounds
         )

@@ -7,8 +7,7 @@ While somebody is measured only the ends of partitions are asked for: a reader o
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -30,11 +29,11 @@ _NEW: Final = {"auto_offset_reset": "earliest", "enable_auto_commit": False}
 
 
 class Drained(Struct, frozen=True):
-    """How a backlog was worked off: between its first and its last decision, by the broker's clock.
+    """How a backlog was worked off, by the broker's clock.
 
     Attributes:
-        seconds: between them.
-        decisions: written after the first millisecond that has one, so those are in nobody's time.
+        seconds: that were looked at.
+        decisions: written in them.
     """
 
     seconds: float
@@ -135,13 +134,23 @@ async def read(bootstrap: str, topic: str) -> AsyncIterator[ConsumerRecord]:
                     del left[at]
 
 
-async def drained(bootstrap: str, topic: str) -> Drained:
-    """How fast the decisions of a topic were written."""
-    by_time: defaultdict[int, int] = defaultdict(int)
-    async for record in read(bootstrap, topic):
-        by_time[record.timestamp] += 1
-    first, last = min(by_time), max(by_time)
-    return Drained((last - first) / 1000, sum(by_time.values()) - by_time[first])
+async def drained(bootstrap: str, topic: str, since_ms: int | None = None) -> Drained:
+    """How fast the decisions of a topic were written.
+
+    Args:
+        bootstrap: the broker.
+        topic: of decisions.
+        since_ms: from when on the comments came to workers that were ready for them. None: they lay there before, so nobody
+            can tell when work on the first of them began, and only the middle counts.
+    """
+    times = sorted([record.timestamp async for record in read(bootstrap, topic)])
+    return in_the_middle(times) if since_ms is None else Drained((times[-1] - since_ms) / 1000, len(times))
+
+
+def in_the_middle(times: Sequence[int]) -> Drained:
+    """From the tenth part of the decisions to the last but that: on both ends as much is half done. `times`: ms, ascending."""
+    first, last = times[len(times) // 10], times[-1 - len(times) // 10]
+    return Drained((last - first) / 1000, sum(first < at <= last for at in times))
 
 
 @asynccontextmanager

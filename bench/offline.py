@@ -1,7 +1,7 @@
-"""The engine offline, a contestant: `python -m bench.offline plain|remembering|unsorted [THREADS [TOKENS]]`.
+"""The engine offline, a contestant: `python -m bench.offline plain|remembering|unsorted [THREADS [TOKENS [SEED]]]`.
 
 - plain: the worker's whole line on windows as the worker cuts them, three at a time as there, without the verdict cache.
-- remembering: the same with it, empty at the start of each round.
+- remembering: the same with it, as the section (of that seed) has filled it that the texts are of: with its stock texts.
 - unsorted: the shipped model on ONNX Runtime as one would call it first, 64 texts a run in the order of their arrival.
 """
 
@@ -17,6 +17,7 @@ from transformers import AutoTokenizer  # noqa: E402
 
 from bench.contest import Work, serve  # noqa: E402
 from bench.line import cut, prepare  # noqa: E402
+from bench.texts import stock_texts  # noqa: E402
 from worker.loading import load_classifier  # noqa: E402
 from worker.onnx import model_folder  # noqa: E402
 from worker.settings import Settings  # noqa: E402
@@ -28,7 +29,7 @@ _BATCH: Final = 64
 def main() -> None:
     """Serve rounds."""
     kind, *numbers = sys.argv[1:]
-    threads, tokens = [*map(int, numbers), 0, 0][:2]
+    threads, tokens, seed = [*map(int, numbers), 0, 0, 0][:3]
     settings = Settings(
         kafka_bootstrap_servers="none",
         inference_threads=threads,
@@ -38,7 +39,8 @@ def main() -> None:
     if kind == "unsorted":
         serve(prepare_unsorted)
     else:
-        serve(lambda: prepare(settings, load_classifier(settings.model, threads=settings.inference_threads)))
+        before = stock_texts(seed) if kind == "remembering" else []
+        serve(lambda: prepare(settings, load_classifier(settings.model, threads=settings.inference_threads), before))
 
 
 def prepare_unsorted() -> Work:

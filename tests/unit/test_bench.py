@@ -26,7 +26,7 @@ from bench import engine, gpu, latency, profile, scale, start, streaming
 from bench.comments import comment_values
 from bench.contest import Contestant, NotInstalledError
 from bench.instant import InstantClassifier, detect_nothing, instant_screener
-from bench.kafka import Drained
+from bench.kafka import Drained, in_the_middle
 from bench.machine import describe_machine
 from bench.openvino_peer import without_blocks
 from bench.picture import draw
@@ -41,12 +41,13 @@ from bench.texts import (
     LONGEST_SHARE,
     SHORT_TOKENS,
     STOCK_SHARE,
+    TYPED_SHARE,
     comment_texts,
     hostile_texts,
     texts_of,
 )
 from worker.codec import decode_comment
-from worker.normalise import normalise
+from worker.normalise import _PLAIN, normalise
 from worker.onnx import model_folder
 from worker.records import MAX_TEXT_CHARACTERS, Decision
 from worker.screening import Record
@@ -67,7 +68,7 @@ def tokens(texts: list[str]) -> list[int]:
 
 
 def test_lengths_are_log_normal() -> None:
-    usual = [log(len(text.split())) for text in TEXTS if len(text) < MAX_TEXT_CHARACTERS]
+    usual = [log(count) for count in tokens([text for text in TEXTS if len(text) < MAX_TEXT_CHARACTERS])]
 
     # Stock texts, a tenth, are shorter: the mean lies a twentieth below that of the others.
     assert statistics.fmean(usual) == pytest.approx(LENGTH_MU - STOCK_SHARE * (LENGTH_MU - log(9)), abs=0.03)
@@ -89,11 +90,16 @@ def test_a_few_are_as_long_as_a_record_may_be() -> None:
     assert max(map(len, TEXTS)) == MAX_TEXT_CHARACTERS
 
 
-def test_a_word_is_a_token() -> None:
-    sample = [text for text in TEXTS[:500] if len(text) < MAX_TEXT_CHARACTERS]
+def test_words_marks_and_emoji_are_a_token_each() -> None:
+    for length in (1, 2, 5, 60):
+        assert tokens(texts_of(length, 40, 1)) == [length] * 40
 
-    assert tokens(sample) == [len(text.split()) for text in sample]
-    assert tokens(texts_of(60, 20, 1)) == [60] * 20
+
+def test_more_than_half_are_typed_as_people_do() -> None:
+    typed = sum(_PLAIN.fullmatch(text) is None for text in TEXTS)
+
+    assert typed / FITTED == pytest.approx(TYPED_SHARE, abs=0.02)
+    assert 0.05 < sum(not text.isascii() for text in TEXTS) / FITTED < 0.1
 
 
 def test_the_normaliser_leaves_them_as_long_as_they_are() -> None:
@@ -108,7 +114,7 @@ def test_every_hundredth_of_a_hostile_mix_is_at_the_limit() -> None:
 
     assert len(long) == 2000 * HOSTILE_SHARE
     assert {later - earlier for earlier, later in pairwise(long)} == {100}
-    assert {len(text.split()) for at, text in enumerate(texts) if at not in long} == {SHORT_TOKENS}
+    assert set(tokens([text for at, text in enumerate(texts) if at not in long])) == {SHORT_TOKENS}
 
 
 def test_the_same_seed_makes_the_same_texts_and_another_others() -> None:
@@ -159,9 +165,18 @@ def test_of_nothing_there_is_no_percentile() -> None:
         percentile([], 0.5)
 
 
-def test_what_was_written_in_the_first_millisecond_is_in_nobodys_time() -> None:
+def test_decisions_a_second() -> None:
     assert Drained(seconds=2.0, decisions=1000).per_s == 500
     assert Drained(seconds=0.0, decisions=0).per_s == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_work_that_began_before_the_clock_gives_nobody_a_higher_rate(workers: int) -> None:
+    # Windows of 100, one a second from each; all have their first within a quarter of it.
+    turns = [(second, worker) for second in range(30) for worker in range(workers)]
+    times = sorted(1000 * second + 250 * worker * (second > 0) for second, worker in turns for _ in range(100))
+
+    assert in_the_middle(times).per_s == pytest.approx(100 * workers, rel=0.02)
 
 
 # Report.
