@@ -59,7 +59,7 @@ _WORST: Final = 10
 _MADE_BY: Final = {
     "train.jsonl": "read",
     "dev.jsonl": "read",
-    "model.pt": "refine",
+    "model.pt": "narrow",
     "calibration.json": "calibrate",
     "model.onnx": "export",
     "tokenizer.json": "export",
@@ -131,21 +131,37 @@ def average(work: Work = WORK) -> None:
 
 @app.command()
 def refine(work: Work = WORK) -> None:
-    """Go on from the average twice, with what was written later; the mean of that and of the average is the model."""
-    from training.recipe import AGAIN, REFINED
+    """Go on from the average twice, with what was written later; average that and the average."""
+    from training.recipe import AGAIN, REFINED, REFINEMENT
 
     train(work, list(AGAIN))
-    _average(work, REFINED, work)
+    _average(work, REFINEMENT, work / REFINED)
 
 
-def _average(work: Path, shares: Shares, to: Path) -> None:
+@app.command()
+def narrow(work: Work = WORK) -> None:
+    """Make what is refined narrower, and have it learn what that says: the model."""
+    _need(work, "train.jsonl")
+    from training.narrow import cut
+    from training.recipe import NARROW, NARROWED
+
+    try:
+        print(cut(load_rows(work / "train.jsonl"), work))
+    except FileNotFoundError as error:
+        raise StartupError(f"no {error.filename} yet: run `python -m training refine` first") from error
+    train(work, list(NARROW))
+    # Its heads are one run's and no mean: only places gain by being fitted anew.
+    _average(work, NARROWED, work, kind=False)
+
+
+def _average(work: Path, shares: Shares, to: Path, *, kind: bool = True) -> None:
     _need(work, "train.jsonl")
     from training.average import average as run
     from training.refit import refit
 
     try:
         print(run(work, shares, to))
-        refit(load_rows(work / "train.jsonl"), to)
+        refit(load_rows(work / "train.jsonl"), to, kind=kind)
     except FileNotFoundError as error:
         raise StartupError(f"no {error.filename} yet: run `python -m training train` first") from error
     except ValueError as error:
@@ -225,13 +241,13 @@ def card(work: Work = WORK, model: Model = MODEL) -> None:
     run(load_rows(work / "train.jsonl"), load_rows(work / "dev.jsonl"), figures, model, _reopened(work))
 
 
-def _reopened(work: Path) -> tuple[str, bool] | None:
-    """The version whose int8 weights the model has (True) or began with (False); None where all of it was trained here."""
-    from training.recipe import AVERAGED
+def _reopened(work: Path) -> tuple[str, str] | None:
+    """A version that was read back from its int8 file, and the folder that it was read to ("": the model's); None: none was."""
+    from training.recipe import AVERAGED, REFINED
 
-    for folder, whole in ((work, True), (work / AVERAGED, False)):
-        if (folder / REOPENED).is_file():
-            return json.loads((folder / REOPENED).read_text(encoding="utf-8"))["version"], whole
+    for name in ("", REFINED, AVERAGED):
+        if (work / name / REOPENED).is_file():
+            return json.loads((work / name / REOPENED).read_text(encoding="utf-8"))["version"], name
     return None
 
 
@@ -283,6 +299,7 @@ def everything(data: Data, work: Work = WORK, model: Model = MODEL) -> None:
     train(work)
     average(work)
     refine(work)
+    narrow(work)
     calibrate(work)
     export(work, model)
     evaluate(work, model)

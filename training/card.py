@@ -11,7 +11,7 @@ from training import MAX_TOKENS, VERSION
 from training.authored import LATER
 from training.authored import SOURCE as AUTHORED
 from training.labels import MEANING, Row
-from training.recipe import AGAIN, AVERAGE, LONG, REFINED, RUNS, averaged
+from training.recipe import AGAIN, AVERAGE, AVERAGED, HEADS, INNER, LONG, NARROW, REFINED, REFINEMENT, RUNS, averaged
 from training.split import MIXES, rows_of
 from worker.classifier import LABELS
 
@@ -60,10 +60,11 @@ OURS: Final[Mapping[str, Set]] = {
 _TEXT: Final = """\
 # Model card: comment-screener default, version {version}
 
-What it is: nine scores for one short English comment, and the places that the harm stands at. A six-layer MiniLM encoder
-(22.7 M parameters; base weights sentence-transformers/all-MiniLM-L6-v2, Apache-2.0; {emoji} emoji and signs added to its
-vocabulary); a label head over the mean and the maximum of the tokens, a token head for the places, one pass for both; int8 ONNX,
-{size:.1f} MB, CPU. Each token has its own scale: what is found in a text does not depend on its batch.
+What it is: nine scores for one short English comment, and the places that the harm stands at. A MiniLM encoder of six layers,
+cut down to {heads} attention heads and {inner} inner neurons a layer (17 M parameters; base weights
+sentence-transformers/all-MiniLM-L6-v2, Apache-2.0; {emoji} emoji and signs added to its vocabulary); a label head over the mean
+and the maximum of the tokens, a token head for the places, one pass for both; int8 ONNX, {size:.1f} MB, CPU. Each token has its
+own scale: what is found in a text does not depend on its batch.
 
 {meaning}
 
@@ -157,11 +158,14 @@ A slope and a shift per label, fitted on half of the dev rows and folded into th
 |---|--:|--:|--:|---|---|
 {data}
 
-The weights are a mean (`training/recipe.py`): {refined}. The first is a mean itself:
-{average}. The others went
-on from it for {again:,} rows in all, with its view of the published ones as a teacher.{begun}
+A wide model came first, of twelve heads and 1,536 neurons a layer. Its weights are a mean (`training/recipe.py`): {refined}.
+The first of these is a mean itself: {average}.
+The others went on from it for {again:,} rows in all, with its view of the published ones as a teacher. What the wide one can do
+without most easily was cut off, and the rest fitted to make up for it (`training/narrow.py`); that learned from {narrow:,} rows
+to do what the wide one does, layer by layer, and from our own what they are labelled.{begun}
 {augmented:.0%} of the rows that the long run sees are disguised anew each time (`training/augment.py`) and pass through the
-worker's normaliser again. The token head and what says `kindness` are fitted anew on the averaged encoder (`training/refit.py`).
+worker's normaliser again. The token head is fitted anew in the end, and on a mean's encoder what says `kindness` as well
+(`training/refit.py`).
 
 **Synthetic part.** {authored_train:,} authored rows (and {authored_dev:,} held back) were written for this project, with a
 model's help, for what no licensed set holds: self-harm, threats, sexual talk between adults, exclusion without bad
@@ -210,7 +214,9 @@ _REOPENED: Final = (
     " The weights are those of version {version}, read back from its int8 file and exported as another graph:\n"
     "what they lost when they became integers is not in this."
 )
-_BEGUN: Final = " It was read back from the\nint8 file of version {version}, for want of the float weights."
+_BEGUN: Final = " {what} was read back from the\nint8 file of version {version}, for want of the float weights."
+
+_CALLED: Final = {AVERAGED: "The first of these", REFINED: "The wide one"}
 
 
 def card(
@@ -218,7 +224,7 @@ def card(
     dev: Sequence[Row],
     figures: Mapping[str, Any],
     folder: Path,
-    reopened: tuple[str, bool] | None = None,
+    reopened: tuple[str, str] | None = None,
 ) -> None:
     """Write MODEL_CARD.md beside the model in `folder`.
 
@@ -227,7 +233,7 @@ def card(
         dev: what measured.
         figures: what `evaluate` found.
         folder: the model's.
-        reopened: an earlier version, where its int8 weights are this one's (True), or what its last run began with (False).
+        reopened: an earlier version, and for which mean its int8 weights stand; for none: they are this one's.
     """
     recipe = RUNS[LONG]
     taught, measured = Counter(r.source for r in train), Counter(r.source for r in dev)
@@ -237,7 +243,7 @@ def card(
         for name, s in (*SETS.items(), *OURS.items())
         if taught[name]
     ]
-    version, whole = reopened or ("", False)
+    version, stands_for = reopened or ("", "")
     aucs = [term["auc"] for term in figures["terms"].values()]
     most = max(LABELS, key=lambda label: figures["flips"][label])
     text = _TEXT.format(
@@ -262,13 +268,16 @@ def card(
         disguised_read=figures["normaliser"]["disguised"]["read"],
         disguised_folded=figures["normaliser"]["disguised"]["folded"],
         flips=figures["flips"]["all"],
-        reopened=_REOPENED.format(version=version) if whole else "",
-        begun=_BEGUN.format(version=version) if version and not whole else "",
+        reopened=_REOPENED.format(version=version) if version and not stands_for else "",
+        begun=_BEGUN.format(version=version, what=_CALLED[stands_for]) if stands_for else "",
         flips_most=f"{figures['flips'][most]:.2%} (`{most}`)",
         data="\n".join(lines),
-        refined=" + ".join(_named(of, share) for of, share in REFINED.items()),
+        heads=HEADS,
+        inner=INNER,
+        refined=" + ".join(_named(of, share) for of, share in REFINEMENT.items()),
         average=" + ".join(_named(of, share) for of, share in AVERAGE.items()),
         again=sum(sum(MIXES[RUNS[run].mix].values()) for run in AGAIN),
+        narrow=sum(sum(MIXES[RUNS[run].mix].values()) for run in NARROW),
         later=taught[LATER],
         augmented=recipe.augmented,
         authored_train=taught[AUTHORED],
@@ -284,7 +293,7 @@ def seen(source: str) -> int:
     """Rows of a set that the runs behind the model saw, each time counted."""
     return sum(
         rows_of(source, MIXES[recipe.mix], last=recipe.is_last(epoch))
-        for recipe in (RUNS[run] for run in (*averaged(), *AGAIN))
+        for recipe in (RUNS[run] for run in (*averaged(), *AGAIN, *NARROW))
         for epoch in range(recipe.epochs)
     )
 

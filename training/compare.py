@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from training import MAX_TOKENS
 from training.evaluate import Array, by_label, coupling, open_session, pad, score
-from training.export import MS, Graph, Layer, Linear, build, float32, int8_weights, per_token
+from training.export import MS, Graph, Layer, Linear, build, float32, int8_weights, per_token, rectify
 from training.labels import Row
 from training.train import load_trained
 from worker.classifier import LABELS
@@ -110,7 +110,7 @@ def static(g: Graph, x: str, layer: Layer, *, seen: Mapping[str, Array], bits: i
     handful of steps. So each channel is first divided by a constant that evens the spread, and its weights are multiplied
     by it (SmoothQuant, Xiao et al. 2023).
     """
-    name = layer.name
+    name, x = layer.name, rectify(g, x, layer)
     top = np.maximum(seen[name], 1e-5)
     even = top**SMOOTHING / np.maximum(np.abs(layer.weight).max(1), 1e-5) ** (1 - SMOOTHING)
     even = (even / np.exp(np.log(even).mean())).astype(np.float32)
@@ -125,12 +125,12 @@ def static(g: Graph, x: str, layer: Layer, *, seen: Mapping[str, Array], bits: i
 
 def dynamic(g: Graph, x: str, layer: Layer) -> str:
     """One scale for the whole batch, taken from that batch: what onnxruntime's `quantize_dynamic` does."""
-    return g.add("DynamicQuantizeMatMul", [x, *int8_weights(g, layer, 8)], layer.name, MS)
+    return g.add("DynamicQuantizeMatMul", [rectify(g, x, layer), *int8_weights(g, layer, 8)], layer.name, MS)
 
 
 def n_bits(g: Graph, x: str, layer: Layer) -> str:
     """Weights in blocks of 128 with a scale each; the runtime scales the activations per row and block."""
-    name = layer.name
+    name, x = layer.name, rectify(g, x, layer)
     block, (wide, out) = 128, layer.weight.shape
     blocks = layer.weight.T.reshape(out, wide // block, block)
     scale = np.maximum(np.abs(blocks).max(2), 1e-9) / 127

@@ -1,11 +1,13 @@
 """When to leave: cutoffs for the first stage's scores, chosen on the tuning half of the dev rows.
 
-They begin where each label by itself misses a small share of what the default model finds, and are tightened until no line of the
-figures loses too much: first the one that wins back the most for the fewest comments that stay. Two labels always reach a person,
-since a life may depend on them: of these, not even a weak sign may leave.
+They begin where each label by itself misses a small share of what the default model finds. Two labels always reach a person,
+since a life may depend on them: of these, not even a weak sign may leave. Then they are tightened until nothing leaves that the
+default policy would do something about, and until no line of the figures loses too much: always the one that wins back the most
+for the fewest comments that stay.
 """
 
 from collections.abc import Mapping, Sequence
+from math import floor
 from typing import Any, Final
 
 import numpy as np
@@ -22,14 +24,15 @@ MISSED: Final = 0.01
 UNKIND: Final = 0.02
 """Share of the kind texts that are below `kind_below` to begin with, and of those from `kind_from` on that are not kind."""
 MOST_LOST: Final = 0.4
-MOST_LOST_OF_FEW: Final = 1.5
+MOST_LOST_OF_FEW: Final = 1.0
 """Points that a line may lose; the second one where so few rows decide it that one row may cost a point."""
-FEW: Final = 50
+FEW: Final = 100
 NEVER: Final = ("threat", "self_harm")
 """Labels of which nothing leaves that a policy could send to a person, however little it counts as found: policies ask for far
 lower scores than the thresholds are."""
 SIGN: Final = 0.70
 """The precision that makes a sign, in `operating_points.json`."""
+_LEAST_COST: Final = 1e-4
 _STEPS: Final = (0.85, 0.6)
 """A cutoff is tightened by one of these."""
 _KIND_BELOW: Final = len(HARM_LABELS)
@@ -37,7 +40,13 @@ _KIND_FROM: Final = _KIND_BELOW + 1
 
 
 def choose(
-    rows: Sequence[Row], early: Array, scores: Array, thresholds: Mapping[str, float], signs: Mapping[str, float]
+    rows: Sequence[Row],
+    early: Array,
+    scores: Array,
+    thresholds: Mapping[str, float],
+    signs: Mapping[str, float],
+    *,
+    acted: Array,
 ) -> Leaving:
     """The rule.
 
@@ -47,9 +56,12 @@ def choose(
         scores: the default model's.
         thresholds: from where on that one has found a label.
         signs: per label of `NEVER`, from where on nothing may leave.
+        acted: bool [rows], what a policy does something about by those scores.
     """
     of = lines(rows)
     natural = np.array([r.source in NATURAL for r in rows])
+    if not natural.any():
+        natural[:] = True
 
     def state(at: Array) -> tuple[float, float]:
         """By how much lines lose too much, in all, and the share of natural comments that leave."""
@@ -58,9 +70,13 @@ def choose(
         too_much = sum(
             max(0.0, points - (MOST_LOST_OF_FEW if rarer < FEW else MOST_LOST)) for points, _, rarer in found
         )
-        return too_much, float(left[natural].mean()) if natural.any() else float(left.mean())
+        return too_much, float(left[natural].mean())
 
     at = _loose(early, scores, thresholds)
+    for label, sign in signs.items():
+        column = LABELS.index(label)
+        at[column] = min([at[column], *early[scores[:, column] >= sign, column]])
+    at = _without(early, at, acted, natural)
     too_much, leaving = state(at)
     while too_much > 0:
         tighter = [(state(tried), tried) for tried in _tightened(at)]
@@ -71,11 +87,27 @@ def choose(
             better, key=lambda b: (too_much - b[0][0]) / max(1e-3, leaving - b[0][1])
         )
         too_much, leaving = too_much_then, leaving_then
-    for label, sign in signs.items():
-        column = LABELS.index(label)
-        at[column] = min([at[column], *early[scores[:, column] >= sign, column]])
-    rounded = [round(float(cutoff), 4) for cutoff in at]
+    # Down: what is at a cutoff stays.
+    rounded = [floor(float(cutoff) * 1e4) / 1e4 for cutoff in at]
     return Leaving(dict(zip(HARM_LABELS, rounded, strict=False)), rounded[_KIND_BELOW], rounded[_KIND_FROM])
+
+
+def _without(early: Array, at: Array, acted: Array, natural: Array) -> Array:
+    """Cutoffs with which none of these leave, lowered where that keeps the fewest natural comments."""
+    while (bad := gone(early, at) & acted).any():
+        left = gone(early, at)[natural].mean()
+
+        def gain(tried: Array, bad: Array = bad, left: float = left) -> float:
+            stay = ~gone(early, tried)
+            return float((stay & bad).sum() / max(_LEAST_COST, left - (~stay)[natural].mean()))
+
+        lower = []
+        for column in range(len(HARM_LABELS)):
+            for cutoff in np.unique(early[bad, column]):
+                lower.append(at.copy())
+                lower[-1][column] = cutoff
+        at = max(lower, key=gain)
+    return at
 
 
 def gone(early: Array, at: Array) -> Array:

@@ -32,14 +32,12 @@ Array = np.ndarray[Any, Any]
 
 OPSET: Final = 21
 """From here on `QuantizeLinear` takes a scale a block, which is how each token has its own."""
-HEADS: Final = 12
+HEAD_SIZE: Final = 32
 EPSILON: Final = 1e-12
 BITS: Final = 7
 """Of a weight. With 8, a sum of two products can overflow the 16 bits in which x86 machines without VNNI instructions add
 them up: the same model would then give other scores there. With 7 it cannot."""
 
-GELU_LEAST: Final = 0.17
-"""No output of GELU is below minus this."""
 SPAN_THRESHOLD: Final = 0.4
 """From which probability a token belongs to a span, until `evaluate` has found a better one."""
 MASKED: Final = -10_000.0
@@ -53,13 +51,13 @@ class Layer:
 
     Attributes:
         weight: float32 [in, out].
-        least: its inputs are never below minus this; None where they are as large on either side.
+        rectified: what is below zero in its inputs counts as nothing.
         together: how its inputs go together (`rounding.moments`), float64 [in, in]; None where nobody looked.
     """
 
     name: str
     weight: Array
-    least: float | None = None
+    rectified: bool = False
     together: Array | None = None
 
 
@@ -82,10 +80,11 @@ class Graph:
 Linear = Callable[[Graph, str, Layer], str]
 """Adds x [batch, sequence, in] · weight, named like the layer, and returns that name. The node after it adds the bias."""
 
+_TINY: Final = 1e-9
 _MIDDLE: Final = 128
-_LOW: Final = 22
-ZEROS: Final = (_MIDDLE, _LOW)
-"""What stands for zero in uint8: the middle, or lower where inputs hardly go below zero."""
+_LOWEST: Final = 0
+ZEROS: Final = (_MIDDLE, _LOWEST)
+"""What stands for zero in uint8: the middle, or the lowest where what is below counts nothing: that becomes zero by itself."""
 
 
 def build(
@@ -100,8 +99,8 @@ def build(
     Inputs input_ids, attention_mask: int64 [batch, sequence]; outputs logits: float32 [batch, 9], and token_logits: float32
     [batch, sequence, 5], in the order of `SPAN_LABELS`.
 
-    `state` is the trained model's state, `linear` how its linear layers are computed; `quantised` is about the rest: the word
-    table, and GELU. `together`: by a layer's key in the state, how its inputs go together.
+    `state` is the trained model's state, `linear` how its linear layers are computed; `quantised` is about the table
+    of words. `together`: by a layer's key in the state, how its inputs go together.
     """
     g = Graph()
     hidden = _embed(g, state, quantised=quantised)
@@ -115,10 +114,10 @@ def build(
         g.add("ConstantOfShape", ["of_tokens"], f"zero_{zero}_each", value=of_each)
         g.constant(f"zero_{zero}", np.array(zero, np.uint8))
 
-    def product(x: str, name: str, *keys: str, least: float | None = None) -> str:
+    def product(x: str, name: str, *keys: str, rectified: bool = False) -> str:
         """Layers that read the same input are computed as one."""
         weight = np.concatenate([state[f"{k}.weight"] for k in keys]).T.astype(np.float32)
-        return linear(g, x, Layer(name, weight, least, together.get(keys[0])))
+        return linear(g, x, Layer(name, weight, rectified, together.get(keys[0])))
 
     def vector(name: str, value: Array) -> str:
         return g.constant(name, value.astype(np.float32))
@@ -139,17 +138,15 @@ def build(
         # Of the three biases only the query's is added here. The key's adds the same to all tokens that one looks at, so shares
         # stay as they are; the value's comes through whole, since shares add up to one, and the next layer adds it to its own.
         query = g.add("Add", [parts[0], vector(f"{name}_q_bias", state[f"{own}.query.bias"])], f"{name}_query")
-        heads = {"num_heads": HEADS, "mask_filter_value": MASKED}
+        heads = {"num_heads": len(state[f"{own}.query.bias"]) // HEAD_SIZE, "mask_filter_value": MASKED}
         attended = g.add("MultiHeadAttention", [query, *parts[1:], "", "mask_int"], f"{name}_attended", MS, **heads)
         projected = product(attended, f"{name}_projected", out)
         bias = state[f"{out}.bias"] + state[f"{out}.weight"] @ state[f"{own}.value.bias"]
         hidden = norm(projected, bias, hidden, f"{name}_norm1", f"{key}.attention.output.LayerNorm")
         wide = product(hidden, f"{name}_wide", f"{key}.intermediate.dense")
         bias = state[f"{key}.intermediate.dense.bias"]
-        # By a hyperbolic tangent, which is off by .0005 at most, a sixteenth of a step of the integers that it becomes.
-        gelu = "FastGelu" if quantised else "BiasGelu"
-        active = g.add(gelu, [wide, vector(f"{name}_wide_bias", bias)], f"{name}_gelu", MS)
-        narrow = product(active, f"{name}_narrow", f"{key}.output.dense", least=GELU_LEAST)
+        active = g.add("Add", [wide, vector(f"{name}_wide_bias", bias)], f"{name}_active")
+        narrow = product(active, f"{name}_narrow", f"{key}.output.dense", rectified=True)
         hidden = norm(narrow, state[f"{key}.output.dense.bias"], hidden, f"{name}_norm2", f"{key}.output.LayerNorm")
     g.add(
         "Add",
@@ -236,29 +233,34 @@ def _serialise(g: Graph) -> bytes:
 
 def float32(g: Graph, x: str, layer: Layer) -> str:
     """The layer as it was trained."""
-    return g.add("MatMul", [x, g.constant(f"{layer.name}_w", layer.weight)], layer.name)
+    return g.add("MatMul", [rectify(g, x, layer), g.constant(f"{layer.name}_w", layer.weight)], layer.name)
+
+
+def rectify(g: Graph, x: str, layer: Layer) -> str:
+    """The inputs that count."""
+    return g.add("Relu", [x], f"{layer.name}_x") if layer.rectified else x
 
 
 def per_token(g: Graph, x: str, layer: Layer, *, bits: int = BITS) -> str:
     """int8, with a scale for each token and one for each output channel: x → x ÷ scale + zero, product, and back.
 
-    The scale is the finest with which the token's largest input fits. Where inputs are hardly negative, zero lies low, and the
-    steps are half as wide as with zero in the middle.
+    The scale is the finest with which the token's largest input fits. Where inputs are rectified, zero is the lowest integer:
+    what is below becomes that by itself, and the steps are half as wide as with zero in the middle.
     """
     name = layer.name
     weight, weight_scale, weight_zero = int8_weights(g, layer, bits)
     g.constant(f"{name}_1", np.array(1, np.float32))
-    if layer.least is None:
+    if layer.rectified:
+        zero = _LOWEST
+        g.add("ReduceMax", [x, "last"], f"{name}_top", keepdims=1)
+        g.add("Div", [f"{name}_top", g.constant(f"{name}_steps", np.array(255, np.float32))], f"{name}_above")
+        # Where all of them are below zero.
+        g.add("Max", [f"{name}_above", g.constant(f"{name}_tiny", np.array(_TINY, np.float32))], f"{name}_scale")
+    else:
         zero = _MIDDLE
         g.add("Abs", [x], f"{name}_abs")
         g.add("ReduceMax", [f"{name}_abs", "last"], f"{name}_top", keepdims=1)
         g.add("Div", [f"{name}_top", g.constant(f"{name}_steps", np.array(127, np.float32))], f"{name}_scale")
-    else:
-        zero = _LOW
-        g.add("ReduceMax", [x, "last"], f"{name}_top", keepdims=1)
-        g.add("Div", [f"{name}_top", g.constant(f"{name}_steps", np.array(255 - zero, np.float32))], f"{name}_above")
-        below = g.constant(f"{name}_below", np.array(layer.least / zero, np.float32))
-        g.add("Max", [f"{name}_above", below], f"{name}_scale")
     inputs = [x, f"{name}_scale", f"zero_{zero}_each"]
     g.add("QuantizeLinear", inputs, f"{name}_x8", axis=2, block_size=layer.weight.shape[0])
     inputs = [f"{name}_x8", weight, f"{name}_1", weight_scale, f"zero_{zero}", weight_zero]

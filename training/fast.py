@@ -28,6 +28,7 @@ from worker.classifier import HARM_LABELS, Found
 from worker.cli_scoring import read_thresholds
 from worker.early import FIRST_STAGE, Leaving
 from worker.operating_points import operating_points_of
+from worker.policy import Policy
 from worker.policy_file import load_policy
 from worker.records import Action, AgeBand
 
@@ -87,7 +88,10 @@ def settle(tune: Sequence[Row], default: Path, folder: Path) -> None:
     points = operating_points_of(str(folder))
     signs = {label: sign for label in cutoffs.NEVER if (sign := points[label][cutoffs.SIGN]) is not None}
     thresholds = read_thresholds(folder / _THRESHOLDS)
-    rule = cutoffs.choose(tune, Model(folder)(texts), Model(default)(texts), thresholds, signs)
+    found = Model(default).find(texts)
+    policy = load_policy("default", points)
+    acted = np.array([_acts(policy, of_text) for of_text in found])
+    rule = cutoffs.choose(tune, Model(folder)(texts), table(found), thresholds, signs, acted=acted)
     _write_rule(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")), rule)
 
 
@@ -116,13 +120,14 @@ def measure(held: Sequence[Row], default: Path, folder: Path) -> dict[str, Any]:
 def _decided(before: Sequence[Found], after: Sequence[Found], folder: Path) -> dict[str, int]:
     """How often the default policy does something about a comment that children would read, and how often no more."""
     policy = load_policy("default", operating_points_of(str(folder)))
+    acted = [at for at, found in enumerate(before) if _acts(policy, found)]
+    return {"acted": len(acted), "let_through": sum(not _acts(policy, after[at]) for at in acted)}
 
-    def acts(found: Found) -> bool:
-        verdict = policy.decide(found.scores, AgeBand.UNDER_13, None, language_supported=True)
-        return verdict.action not in (Action.ALLOW, Action.HIGHLIGHT)
 
-    acted = [at for at, found in enumerate(before) if acts(found)]
-    return {"acted": len(acted), "let_through": sum(not acts(after[at]) for at in acted)}
+def _acts(policy: Policy, found: Found) -> bool:
+    """Whether it does something about a comment that children would read."""
+    verdict = policy.decide(found.scores, AgeBand.UNDER_13, None, language_supported=True)
+    return verdict.action not in (Action.ALLOW, Action.HIGHLIGHT)
 
 
 def _leavers(left: Array, harm: Array) -> dict[str, int]:

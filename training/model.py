@@ -43,11 +43,19 @@ class Screener(nn.Module):  # type: ignore[misc]  # torch has no types here
         self.token_head = nn.Linear(width, len(SPAN_LABELS))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+        logits, token_logits, _ = self.look(input_ids, attention_mask)
+        return logits, token_logits
+
+    def look(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+        """The same, and what comes out of each layer: [batch, sequence, size] each."""
+        states = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True
+        ).hidden_states
+        hidden = states[-1].float()
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
         mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
         top = (hidden + (mask - 1) * FAR).amax(1)
-        return self.head(self.dropout(torch.cat([mean, top], 1))), self.token_head(hidden)
+        return self.head(self.dropout(torch.cat([mean, top], 1))), self.token_head(hidden), states[1:]
 
 
 def emoji_in(texts: Iterable[str]) -> list[str]:
@@ -100,10 +108,20 @@ def in_bfloat16(device: str, asked: bool = True) -> Any:
 
 def untrained(config: Path) -> Screener:
     """A model of the size that `config.json` in a folder tells, to be filled with weights."""
-    encoder = AutoModel.from_config(
-        AutoConfig.from_pretrained(config), add_pooling_layer=False, attn_implementation="eager"
-    )
+    return built(AutoConfig.from_pretrained(config))
+
+
+def built(config: Any) -> Screener:
+    """A model of the sizes that a BERT's configuration tells; `kept_heads` in it: so many of the heads that there once were."""
+    encoder = AutoModel.from_config(config, add_pooling_layer=False, attn_implementation="eager")
     _without_dropout(encoder)
+    inner = getattr(config, "kept_heads", config.num_attention_heads) * (
+        config.hidden_size // config.num_attention_heads
+    )
+    for layer in encoder.encoder.layer:
+        for part in ("query", "key", "value"):
+            setattr(layer.attention.self, part, nn.Linear(config.hidden_size, inner))
+        layer.attention.output.dense = nn.Linear(inner, config.hidden_size)
     return Screener(encoder)
 
 

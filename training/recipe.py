@@ -4,7 +4,7 @@ One pass generalises to what nobody wrote yet, several passes learn our own rare
 and better than either (RESULTS.md has the figures). All runs start from the same weights, which is what makes their mean a model.
 
 What is written after that is learned by two more runs that go on from the mean, each with other rows of the sets that are to be
-kept; half of the model is theirs.
+kept; half of what is refined is theirs. The model is narrower, and told by that.
 """
 
 from collections.abc import Mapping
@@ -44,6 +44,8 @@ class Recipe:
     """A run, or the average, whose view of every row is learned beside what the row's annotators said."""
     taught: float = 0.7
     """How much of a target is the teacher's view."""
+    alike: float = 0.0
+    """Of how far its layers' outputs are from the teacher's, who has as many, beside 1 for the label head's loss."""
     untaught: tuple[str, ...] = ()
     """Sets whose rows are learned from their annotators alone: what the teacher is bad at."""
     skips: int = 0
@@ -64,9 +66,19 @@ SHORT: Final = "short"
 TEACHER: Final = "teacher"
 TAUGHT: Final = "taught"
 AGAIN: Final = ("again", "again_too")
+NARROW: Final = ("narrow", "narrow_too")
 AVERAGED: Final = "averaged"
 """The mean of the runs, with which others begin."""
+REFINED: Final = "refined"
+"""The mean of that and of those others."""
+CUT: Final = "cut"
+"""That with fewer heads and narrower layers, before it has learned anything."""
 BASE: Final = "base"
+
+HEADS: Final = 8
+"""So many of a layer's twelve attention heads stay when it is cut."""
+INNER: Final = 512
+"""So many of its 1,536 inner neurons do."""
 
 _FURTHER: Final = Recipe(
     begins=AVERAGED,
@@ -79,6 +91,8 @@ _FURTHER: Final = Recipe(
     learning_rate=1e-4,
 )
 
+_ALIKE: Final = replace(_FURTHER, begins=CUT, teacher=REFINED, mix="narrow", learning_rate=2e-4, alike=1.0, seed=61)
+
 RUNS: Final[Mapping[str, Recipe]] = {
     LONG: Recipe(keep=(4_500, 7_500, 12_000)),
     SHORT: Recipe(epochs=1, mix="once", augmented=0.1, seed=11),
@@ -87,6 +101,9 @@ RUNS: Final[Mapping[str, Recipe]] = {
     TAUGHT: Recipe(teacher=TEACHER, epochs=1, mix="once", augmented=0.1, seed=31),
     # From the average on: our own rows, and some of all the others, of which they learn nothing but what the average says.
     **{run: replace(_FURTHER, skips=skips, seed=43 + skips) for skips, run in enumerate(AGAIN)},
+    # What was cut learns to do what the whole did, layer by layer: from some rows, and then from others in smaller steps.
+    NARROW[0]: _ALIKE,
+    NARROW[1]: replace(_ALIKE, begins=NARROW[0], learning_rate=1e-4, skips=1, seed=62),
 }
 
 Shares = Mapping[tuple[str, int | None], float]
@@ -101,8 +118,11 @@ AVERAGE: Final[Shares] = {
 }
 """Of the average. `BASE` may have one, too; the heads know none."""
 
-REFINED: Final[Shares] = {(AVERAGED, None): 0.5, **{(run, None): 0.25 for run in AGAIN}}
-"""Of the model: what the last runs began with, and their ends."""
+REFINEMENT: Final[Shares] = {(AVERAGED, None): 0.5, **{(run, None): 0.25 for run in AGAIN}}
+"""Of what is refined: what the runs began with, and their ends."""
+
+NARROWED: Final[Shares] = {(NARROW[-1], None): 1.0}
+"""Of the model."""
 
 
 def averaged() -> tuple[str, ...]:

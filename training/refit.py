@@ -37,12 +37,13 @@ _STAY: Final = 1e-3
 """What a step away from the mean costs, beside the loss."""
 
 
-def refit(rows: Sequence[Row], work: Path) -> None:
-    """Fit both on the averaged model in `work`; model.pt is written again."""
+def refit(rows: Sequence[Row], work: Path, *, kind: bool = True) -> None:
+    """Fit both on the averaged model in `work`, or places alone; model.pt is written again."""
     model, tokenizer = load_trained(work)
     torch.manual_seed(0)
     places(model, tokenizer, rows)
-    kindness(model, tokenizer, rows)
+    if kind:
+        kindness(model, tokenizer, rows)
     torch.save(model.state_dict(), work / WEIGHTS)
 
 

@@ -1,7 +1,7 @@
 """Reopening: an exported model → what `train` and `calibrate` leave, as far as int8 remembers it, to be exported anew.
 
-For graphs that have become faster when the float weights are gone. Exported once more, they have the same integers. It reads
-what `export` writes now, and what it wrote for 0.2.0.
+For graphs that have become faster when the float weights are gone, and to go on from a model. Exported once more, they have the
+same integers. It reads what `export` writes now, and what it wrote up to 0.4.0, to be made narrower.
 """
 
 import json
@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, BertConfig
 
 from training import REOPENED
 from training.calibrate import CALIBRATION
-from training.export import HEADS
+from training.export import HEAD_SIZE
 from training.model import load_tokenizer
 from training.train import EMOJI, WEIGHTS
 from worker.classifier import LABELS
@@ -36,11 +36,14 @@ def reopen(folder: Path, work: Path) -> None:
     constants = {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
     try:
         state = state_of(constants)
+        size = constants["words"].shape[1]
         sizes = BertConfig(
             vocab_size=len(constants["words"]),
-            hidden_size=constants["words"].shape[1],
+            hidden_size=size,
+            hidden_act="gelu" if any(node.op_type == "FastGelu" for node in graph.node) else "relu",
             num_hidden_layers=_layers(constants),
-            num_attention_heads=HEADS,
+            num_attention_heads=size // HEAD_SIZE,
+            kept_heads=constants["l0_qkv_w"].shape[1] // 3 // HEAD_SIZE,
             intermediate_size=constants["l0_wide_w"].shape[1],
             max_position_embeddings=constants["positions"].shape[1],
         )
@@ -84,19 +87,14 @@ def state_of(constants: Mapping[str, Array]) -> dict[str, Array]:
     for i in range(_layers(constants)):
         name, key = f"l{i}", f"encoder.encoder.layer.{i}"
         of_parts = np.split(weights(f"{name}_qkv"), 3, axis=1)
-        if f"{name}_qkv_bias" in constants:  # 0.2.0
-            biases = np.split(constants[f"{name}_qkv_bias"], 3)
-            projected, narrow = constants[f"{name}_projected_bias"], constants[f"{name}_narrow_bias"]
-        else:
-            query = constants[f"{name}_q_bias"]
-            # The key's changes nothing, and the value's is in the next layer's.
-            biases = [query, np.zeros_like(query), np.zeros_like(query)]
-            projected, narrow = constants[f"{name}_norm1_bias"], constants[f"{name}_norm2_bias"]
+        query = constants[f"{name}_q_bias"]
+        # The key's changes nothing, and the value's is in the next layer's.
+        biases = [query, np.zeros_like(query), np.zeros_like(query)]
         for part, weight, bias in zip(("query", "key", "value"), of_parts, biases, strict=True):
             linear(f"{key}.attention.self.{part}", weight, bias)
-        linear(f"{key}.attention.output.dense", weights(f"{name}_projected"), projected)
+        linear(f"{key}.attention.output.dense", weights(f"{name}_projected"), constants[f"{name}_norm1_bias"])
         linear(f"{key}.intermediate.dense", weights(f"{name}_wide"), constants[f"{name}_wide_bias"])
-        linear(f"{key}.output.dense", weights(f"{name}_narrow"), narrow)
+        linear(f"{key}.output.dense", weights(f"{name}_narrow"), constants[f"{name}_norm2_bias"])
         norm(f"{key}.attention.output.LayerNorm", f"{name}_norm1")
         norm(f"{key}.output.LayerNorm", f"{name}_norm2")
     embeddings = "encoder.embeddings"

@@ -112,7 +112,10 @@ ONCE_MORE: Final[Mapping[str, int]] = {
 }
 """For a run that goes on from another: half of ours, what came later three times, and some of the rest so that it is kept."""
 
-MIXES: Final[Mapping[str, Mapping[str, int]]] = {"broad": PER_EPOCH, "once": ONCE, "again": ONCE_MORE}
+ALIKE: Final[Mapping[str, int]] = {**ONCE, LATER: 4_500}
+"""For a model that learns to say what another says."""
+
+MIXES: Final[Mapping[str, Mapping[str, int]]] = {"broad": PER_EPOCH, "once": ONCE, "again": ONCE_MORE, "narrow": ALIKE}
 
 DEV_QUOTA: Final = 1_200
 """Dev rows to take of each set, at most: what measures must not be one set's opinion."""

@@ -128,14 +128,17 @@ def _loss(
     where, where_known = (t.to(device) for t in _token_targets(examples, ids.shape[1]))
     if teacher is not None:
         with torch.inference_mode(), in_bfloat16(device.type, recipe.bf16):
-            says, says_where = teacher(ids, mask)
+            says, says_where, seen = teacher.look(ids, mask)
         share = recipe.taught * asked.unsqueeze(1)
         targets, known = told(targets, known, says, share)
         where, where_known = told(where, where_known, says_where, (share * mask).unsqueeze(2))
     with in_bfloat16(device.type, recipe.bf16):
-        logits, token_logits = model(ids, mask)
+        logits, token_logits, states = model.look(ids, mask)
     loss = masked_loss(logits.float(), targets, known)
-    return loss + recipe.token_weight * masked_loss(token_logits.float(), where, where_known)
+    loss = loss + recipe.token_weight * masked_loss(token_logits.float(), where, where_known)
+    if teacher is not None and recipe.alike:
+        loss = loss + recipe.alike * unlike(states, seen, mask)
+    return loss
 
 
 def kept(step: int) -> str:
@@ -220,6 +223,19 @@ def told(targets: Tensor, known: Tensor, says: Tensor, share: Tensor) -> tuple[T
     """
     view = says.float().sigmoid()
     return known * torch.lerp(targets, view, share) + (1 - known) * view, known + (1 - known) * share
+
+
+def unlike(states: Sequence[Tensor], seen: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """How far the layers' outputs are from the teacher's, as a share of these; the mean over layers.
+
+    Args:
+        states: of as many layers as the teacher's, [batch, sequence, size] each.
+        seen: the teacher's.
+        mask: 1 for real tokens, [batch, sequence].
+    """
+    real = mask.bool()
+    pairs = [(ours[real].float(), theirs[real].float()) for ours, theirs in zip(states, seen, strict=True)]
+    return torch.stack([(ours - theirs).square().sum() / theirs.square().sum() for ours, theirs in pairs]).mean()
 
 
 def load_trained(work: Path) -> tuple[Screener, Any]:

@@ -7,6 +7,7 @@ again, and passes over a single unfinished record elsewhere. And no name of a he
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ from worker import header_names
 
 _ISOLATION: Final = "read_committed"
 _LOOK_AGAIN_S: Final = 0.05
+PACE_S: Final = 0.005
+"""The least time between two fetches that bring something. A fetch costs what tens of records do, and producers wait as long by
+default for others to go with a record: to ask sooner brings one record at a time, at a third of a core."""
 
 Records = Sequence[ConsumerRecord[bytes, bytes]]
 
@@ -70,6 +74,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._has_room = asyncio.Event()
+        self._fetched_at = -PACE_S
 
     def on_buffer_drop(self, tp: TP) -> None:
         super().on_buffer_drop(tp)
@@ -81,13 +86,18 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         Where none has, Faust sleeps for a second, and where some have, it waits as long for these alone. A fast worker has made
         room long before, and is idle.
         """
+        if (early := self._fetched_at + PACE_S - time.monotonic()) > 0:
+            await asyncio.sleep(early)
         self._has_room.clear()
         if self.flow_active and not self._get_active_partitions():
             await self.wait(self._has_room, timeout=timeout)
             return {}, self._get_active_partitions()
         if self._buffered_partitions:
             timeout = min(timeout, _LOOK_AGAIN_S)
-        return await super()._wait_next_records(timeout)  # type: ignore[no-any-return]
+        records, active = await super()._wait_next_records(timeout)
+        if records:
+            self._fetched_at = time.monotonic()
+        return records, active
 
     def advance(self, tp: TP, position: int) -> None:
         """All records of this partition before this offset are finished: it is committed with the next commit."""

@@ -26,8 +26,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tiny_model(tokenizer: Any, *_: Any) -> Screener:
-    # Twelve heads, as the exported graph has them.
-    sizes = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 12, "intermediate_size": 64}
+    # Heads as wide as the exported graph has them.
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     config = BertConfig(vocab_size=len(tokenizer), attn_implementation="eager", **sizes, **still)
     return Screener(BertModel(config, add_pooling_layer=False))

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.training.conftest import tiny_model
-from training import REOPENED, authored, average, read, recipe, train
+from training import REOPENED, authored, average, narrow, read, recipe, train
 from training.__main__ import app
 from training.authored import SOURCE as AUTHORED
 from training.authored import read_authored
@@ -27,6 +27,7 @@ from worker.onnx import OnnxClassifier, model_folder
 
 RECIPE = Recipe(epochs=2, batch=32, learning_rate=3e-3, max_tokens=32, checkpoint_every=50, bf16=False)
 FURTHER = replace(RECIPE, begins=recipe.AVERAGED, teacher=recipe.AVERAGED, untaught=(AUTHORED,), learning_rate=1e-3)
+ALIKE = replace(FURTHER, begins=recipe.CUT, teacher=recipe.REFINED, alike=1.0)
 PER_SET = 400
 OURS = 2400
 
@@ -102,7 +103,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(authored, "read_authored", lambda: mixed[3::4])
         patch.setattr(read, "read_all", partial(read.read_all, readers=tuple(WRITERS)))
-        patch.setattr(recipe, "RUNS", {"one": RECIPE, "another": RECIPE, **dict.fromkeys(recipe.AGAIN, FURTHER)})
+        runs = {
+            "one": RECIPE,
+            "another": RECIPE,
+            **dict.fromkeys(recipe.AGAIN, FURTHER),
+            **dict.fromkeys(recipe.NARROW, ALIKE),
+        }
+        patch.setattr(recipe, "RUNS", runs)
+        patch.setattr(narrow, "HEADS", 1)
+        patch.setattr(narrow, "INNER", 32)
         patch.setattr(recipe, "AVERAGE", {(recipe.BASE, None): 0.25, ("one", None): 0.75})
         patch.setattr(train, "load_model", tiny_model)
         for name, quota in {**dict.fromkeys(WRITERS, PER_SET), AUTHORED: OURS}.items():
@@ -112,6 +121,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(average, "load_model", tiny_model)
         run("average", "--work", folder / "work")
         run("refine", "--work", folder / "work")
+        run("narrow", "--work", folder / "work")
     return folder / "work"
 
 
@@ -153,12 +163,22 @@ def test_the_card_says_what_was_read_back_from_integers(work: Path, tmp_path: Pa
     run("evaluate", "--work", work, "--model", model)
 
     for folder, said in (
-        (work / recipe.AVERAGED, "It was read back from the int8 file of version 0.1.9"),
+        (work / recipe.AVERAGED, "The first of these was read back from the int8 file of version 0.1.9"),
+        (work / recipe.REFINED, "The wide one was read back from the int8 file of version 0.1.9"),
         (work, "The weights are those of version 0.1.9, read back from its int8 file"),
     ):
         (folder / REOPENED).write_text('{"version": "0.1.9"}', encoding="utf-8")
         run("card", "--work", work, "--model", model)
         assert said in " ".join((model / "MODEL_CARD.md").read_text(encoding="utf-8").split())
+
+
+def test_only_what_is_refined_can_be_made_narrower(work: Path) -> None:
+    shutil.rmtree(work / recipe.REFINED)
+
+    result = CliRunner().invoke(app, ["narrow", "--work", str(work)])
+
+    assert result.exit_code == 2
+    assert "emoji.json yet: run `python -m training refine` first" in result.stderr
 
 
 def test_to_refine_an_average_takes_one(work: Path) -> None:

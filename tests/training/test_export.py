@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel
+from transformers import BertConfig
 
 from training.batches import pad
 from training.calibrate import CALIBRATION
 from training.compare import n_bits
 from training.evaluate import coupling, open_session
 from training.export import Linear, build, calibrated, float32, per_token
-from training.model import Screener
+from training.model import Screener, built
 from worker.classifier import LABELS
 
 TEXTS = [[101, 7, 8, 102], [101, 9, 102], [101, *range(20, 40), 102]]
@@ -23,8 +23,7 @@ TEXTS = [[101, 7, 8, 102], [101, 9, 102], [101, *range(20, 40), 102]]
 def small() -> Screener:
     torch.manual_seed(0)
     sizes = {"hidden_size": 384, "num_hidden_layers": 2, "num_attention_heads": 12, "intermediate_size": 512}
-    config = BertConfig(vocab_size=200, hidden_dropout_prob=0, attention_probs_dropout_prob=0, **sizes)
-    screener = Screener(BertModel(config, add_pooling_layer=False))
+    screener = built(BertConfig(vocab_size=200, hidden_act="relu", kept_heads=8, **sizes))
     screener.eval()
     return screener
 

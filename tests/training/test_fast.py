@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel
 from training import fast, first_head
 from training.authored import read_authored
 from training.evaluate import Model, open_session, pad
-from training.export import build, per_token
+from training.export import HEAD_SIZE, build, per_token
 from training.labels import Row
 from training.model import Screener
 from training.split import split
@@ -31,7 +31,12 @@ WIDTH = 24
 def whole(words: int, size: int) -> onnx.ModelProto:
     """Three layers that nobody has trained."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": size, "num_hidden_layers": 3, "num_attention_heads": 12, "intermediate_size": 64}
+    sizes = {
+        "hidden_size": size,
+        "num_hidden_layers": 3,
+        "num_attention_heads": size // HEAD_SIZE,
+        "intermediate_size": 64,
+    }
     config = BertConfig(vocab_size=words, hidden_dropout_prob=0, attention_probs_dropout_prob=0, **sizes)
     state = Screener(BertModel(config, add_pooling_layer=False)).state_dict()
     return onnx.load_from_string(build({k: v.numpy() for k, v in state.items()}, per_token))
@@ -114,7 +119,7 @@ def default(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("config.json", *fast._AS_THEY_ARE):
         shutil.copyfile(shipped / name, folder / name)
     words = 1 + max(json.loads((shipped / "tokenizer.json").read_text("utf-8"))["model"]["vocab"].values()) + 1000
-    onnx.save(whole(words, 48), folder / "model.onnx")
+    onnx.save(whole(words, 64), folder / "model.onnx")
     return folder
 
 
@@ -138,7 +143,7 @@ def test_what_stays_has_the_scores_and_spans_of_the_default_model(
     rows: tuple[list[Row], list[Row]], default: Path, tmp_path: Path
 ) -> None:
     texts = [r.text for r in rows[1][:200]]
-    fast.export(head(48), 1, default, tmp_path)
+    fast.export(head(64), 1, default, tmp_path)
     early = Model(tmp_path)(texts)
     config = json.loads((tmp_path / "config.json").read_text("utf-8"))
     middle = float(np.median(early[:, 0]))

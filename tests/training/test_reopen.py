@@ -16,7 +16,7 @@ from tests.training.conftest import tiny_model
 from training.__main__ import app
 from training.export import build, calibrated, per_token
 from training.model import load_tokenizer
-from training.reopen import reopen, state_of
+from training.reopen import reopen
 from training.train import load_trained
 from worker.classifier import LABELS
 
@@ -67,20 +67,6 @@ def test_it_is_written_down_that_the_weights_have_been_integers(exported: Path, 
     assert json.loads((tmp_path / "reopened.json").read_text()) == {"version": "0.1.9"}
 
 
-def test_graphs_of_0_2_0_have_their_biases_elsewhere(exported: Path) -> None:
-    now = constants((exported / "model.onnx").read_bytes())
-    then = {name: value for name, value in now.items() if name not in ("l0_q_bias", "l0_norm1_bias", "l0_norm2_bias")}
-    of_qkv = np.arange(3 * 48, dtype=np.float32)
-    then |= {"l0_qkv_bias": of_qkv, "l0_projected_bias": now["l0_norm1_bias"], "l0_narrow_bias": now["l0_norm2_bias"]}
-
-    state = state_of(then)
-
-    for part, bias in zip(("query", "key", "value"), np.split(of_qkv, 3), strict=True):
-        assert (state[f"encoder.encoder.layer.0.attention.self.{part}.bias"] == bias).all()
-    assert (state["encoder.encoder.layer.0.attention.output.dense.bias"] == now["l0_norm1_bias"]).all()
-    assert (state["encoder.encoder.layer.0.output.dense.bias"] == now["l0_norm2_bias"]).all()
-
-
 def test_a_model_of_other_words_is_refused(exported: Path, tmp_path: Path) -> None:
     other = shutil.copytree(exported, tmp_path / "other")
     tokenizer = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
@@ -115,3 +101,18 @@ def test_calibration_is_left_alone(exported: Path, tmp_path: Path) -> None:
 
     lines = json.loads((tmp_path / "calibration.json").read_text())
     assert lines == {label: {"slope": 1.0, "shift": 0.0} for label in LABELS}
+
+
+@pytest.mark.parametrize(("op", "activation"), [("Add", "relu"), ("FastGelu", "gelu")])
+def test_which_activation_there_was_is_told_by_the_nodes(
+    exported: Path, tmp_path: Path, op: str, activation: str
+) -> None:
+    before = shutil.copytree(exported, tmp_path / "before")
+    model = onnx.load(before / "model.onnx")
+    next(node for node in model.graph.node if node.name == "l0_active").op_type = op
+    onnx.save(model, before / "model.onnx")
+
+    reopen(before, tmp_path / "work")
+
+    reopened, _ = load_trained(tmp_path / "work")
+    assert reopened.encoder.config.hidden_act == activation

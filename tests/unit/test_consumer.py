@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from faust.types import TP
 
 from tests.fakes import record
 from worker.app import create_faust_app
-from worker.consumer import Consumer, Fetch
+from worker.consumer import PACE_S, Consumer, Fetch
 from worker.settings import Settings
 
 PLACE = TP("comments", 0)
@@ -179,3 +180,32 @@ async def test_while_a_partition_waits_for_room_it_does_not_wait_long_for_the_ot
     assert await consumer._wait_next_records(1.0) == ({}, {other})
 
     assert asked == [1.0, 0.05]
+
+
+async def test_where_something_came_it_asks_again_a_moment_later_and_else_at_once(
+    consumer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, slept = 100.0, []
+    answers: list[dict[TP, Any]] = [{PLACE: [record(b"value")]}, {}, {}]
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        slept.append(seconds)
+        now += seconds
+
+    async def getmany(**_: Any) -> Any:
+        return answers.pop(0)
+
+    consumer._getmany = getmany
+    consumer._set_active_tps({PLACE})
+    consumer.resume_flow()
+    monkeypatch.setattr("worker.consumer.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+    found, _ = await consumer._wait_next_records(1.0)
+    assert (list(found), slept) == ([PLACE], [])
+    now += 0.001
+    assert (await consumer._wait_next_records(1.0))[0] == {}
+    assert slept == [pytest.approx(PACE_S - 0.001)]
+    assert (await consumer._wait_next_records(1.0))[0] == {}
+    assert len(slept) == 1

@@ -79,16 +79,16 @@ def test_a_set_that_is_not_there(command: str, tmp_path: Path) -> None:
     [
         ("train", [], "train.jsonl", "read"),
         ("calibrate", [], "dev.jsonl", "read"),
-        ("calibrate", ["dev.jsonl"], "model.pt", "refine"),
-        ("export", [], "model.pt", "refine"),
+        ("calibrate", ["dev.jsonl"], "model.pt", "narrow"),
+        ("export", [], "model.pt", "narrow"),
         ("export", ["model.pt"], "calibration.json", "calibrate"),
         ("evaluate", [], "dev.jsonl", "read"),
-        ("evaluate", ["dev.jsonl"], "model.pt", "refine"),
+        ("evaluate", ["dev.jsonl"], "model.pt", "narrow"),
         ("evaluate", ["dev.jsonl", "model.pt"], "calibration.json", "calibrate"),
         ("card", [], "train.jsonl", "read"),
         ("card", ["train.jsonl", "dev.jsonl"], "figures.json", "evaluate"),
         ("compare", [], "train.jsonl", "read"),
-        ("compare", ["train.jsonl", "dev.jsonl"], "model.pt", "refine"),
+        ("compare", ["train.jsonl", "dev.jsonl"], "model.pt", "narrow"),
     ],
 )
 def test_a_step_that_was_not_taken_yet(

@@ -9,6 +9,7 @@ from training.labels import Row
 from worker.classifier import LABELS
 from worker.early import Leaving
 
+NOTHING = np.zeros(100, bool)
 THRESHOLDS = dict.fromkeys(LABELS, 0.5)
 RUDE, KIND = LABELS.index("toxicity"), LABELS.index("kindness")
 
@@ -28,7 +29,7 @@ def gone(rule: Leaving, early: Array) -> list[int]:
 
 def test_what_is_found_harmless_by_both_leaves_and_what_is_not_stays() -> None:
     rows, scores = told()
-    rule = cutoffs.choose(rows, scores, scores, THRESHOLDS, {})
+    rule = cutoffs.choose(rows, scores, scores, THRESHOLDS, {}, acted=NOTHING)
 
     assert gone(rule, scores) == [at for at in range(100) if at % 4]
 
@@ -42,6 +43,19 @@ def test_no_sign_of_what_always_reaches_a_person_leaves(label: str) -> None:
     early[:, column] = 0.001
     early[1, column] = 0.002
 
-    assert 1 in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {}), early)
-    assert 1 not in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {label: 0.3}), early)
-    assert 2 in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {label: 0.3}), early)
+    assert 1 in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {}, acted=NOTHING), early)
+    assert 1 not in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {label: 0.3}, acted=NOTHING), early)
+    assert 2 in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {label: 0.3}, acted=NOTHING), early)
+
+
+def test_nothing_leaves_that_a_policy_does_something_about() -> None:
+    rows, scores = told()
+    acted, early = NOTHING.copy(), scores.copy()
+    acted[[1, 2]] = True
+    # One that the first stage takes for as harmless as any, but for a label of which nobody else has as much; and another.
+    early[1, RUDE], early[1, LABELS.index("insult")] = 0.02, 0.011
+    early[2, LABELS.index("profanity")] = 0.4
+
+    left = gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {}, acted=acted), early)
+
+    assert left == [at for at in range(100) if at % 4 and at not in (1, 2)]
