@@ -320,7 +320,7 @@ async def test_what_a_transaction_took_back_was_never_a_letter(desk: Desk) -> No
         await producer.begin_transaction()
         for partition in range(desk.topics.partitions):
             await producer.send_and_wait(
-                desk.topics.dead_letters, value=b"taken back", headers=kept.headers, partition=partition
+                desk.topics.dead_letters, value=b"taken back", headers=list(kept.headers), partition=partition
             )
         await producer.abort_transaction()
 
