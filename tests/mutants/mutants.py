@@ -279,7 +279,7 @@ MUTANTS: Final = (
         "runs that go on when one has failed",
         "the halves of a failing batch wait behind what nobody asks for any more",
         Edit(
-            "worker/runs.py", "for future in wanted if not future.cancel()", "for future in wanted if future.running()"
+            "worker/runs.py", "for each in wanted if not each.cancel()", "for each in wanted if each.running()"
         ),
         ("tests/unit/test_runs.py",),
     ),
