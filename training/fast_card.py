@@ -38,8 +38,8 @@ and scored on one thread, the dev rows of {natural} (`python -m training pace`).
 ## When a comment leaves
 
 When each harm score of the head's is below its cutoff, and its kindness is below {kind_below} or not below {kind_from}.
-Chosen on the half of the dev rows that also chose the thresholds, so that none of them leaves about which the default policy would
-do something (`training/cutoffs.py`).
+Chosen on the half of the dev rows that also chose the thresholds, so that none of them leaves about which the default policy
+would do something (`training/cutoffs.py`).
 
 | label | leaves below |
 |---|--:|

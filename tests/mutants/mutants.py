@@ -278,9 +278,7 @@ MUTANTS: Final = (
     Mutant(
         "runs that go on when one has failed",
         "the halves of a failing batch wait behind what nobody asks for any more",
-        Edit(
-            "worker/runs.py", "for each in wanted if not each.cancel()", "for each in wanted if each.running()"
-        ),
+        Edit("worker/runs.py", "for each in wanted if not each.cancel()", "for each in wanted if each.running()"),
         ("tests/unit/test_runs.py",),
     ),
     Mutant(
