@@ -121,10 +121,11 @@ class FixedShapes:
         mask.fill(0)
         # Attention to nothing at all is 0 / 0.
         mask[:, 0] = 1
-        # Rows that are left over hold the first text: one without an end is none to some models.
-        for row, text in enumerate([*texts, *[texts[0]] * (rows - len(texts))]):
+        for row, text in enumerate(texts):
             tokens[row, : len(text)] = text
             mask[row, : len(text)] = 1
+        # Rows that are left over hold the first text, though nobody looks at it: one without an end is none to some models.
+        tokens[len(texts) :, : len(texts[0])] = texts[0]
         return inputs
 
     def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
