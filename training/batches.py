@@ -1,10 +1,10 @@
-"""Batches for torch: token ids, padded, those of like length together."""
+"""Batches for torch: token ids, padded, those of like length together; and a model watched while it reads them."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _WIDTH_STEP: Final = 8
 
@@ -26,3 +26,18 @@ def by_length(tokens: Sequence[Sequence[int]], batch: int = 64) -> Iterator[tupl
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
         yield chosen, *pad([tokens[i] for i in chosen])
+
+
+def watch(model: Any, tokens: Sequence[Sequence[int]], looks: Mapping[nn.Module, Callable[[Tensor], None]]) -> None:
+    """Have a model read texts. Whoever looks at one of its modules is given what that is given of real tokens: [tokens, in]."""
+    mask = torch.ones(0)
+
+    def hook(look: Callable[[Tensor], None]) -> Any:
+        return lambda _, inputs: look(inputs[0][mask.bool()])
+
+    hooks = [module.register_forward_pre_hook(hook(look)) for module, look in looks.items()]
+    with torch.inference_mode():
+        for _, ids, mask in by_length(tokens):
+            model(ids, mask)
+    for each in hooks:
+        each.remove()

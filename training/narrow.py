@@ -6,7 +6,8 @@ activation becomes a rectifier, which costs nothing where its outputs become int
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from training.batches import by_length
+from training.batches import watch
 from training.labels import Row
 from training.model import Screener, built
 from training.recipe import CUT, HEADS, INNER, REFINED, Recipe
@@ -84,7 +85,6 @@ def _watch(model: Screener, tokens: Sequence[Sequence[int]]) -> Mapping[str, tup
     through a rectifier instead of GELU.
     """
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    mask = torch.ones(0)
     before: dict[str, Tensor] = {}
 
     def add(name: str, now: Tensor, then: Tensor) -> None:
@@ -93,34 +93,13 @@ def _watch(model: Screener, tokens: Sequence[Sequence[int]]) -> Mapping[str, tup
         together, across = found.get(name, (0.0, 0.0))
         found[name] = (together + (then.T @ then).double(), across + (now.T @ then).double())
 
-    def heads(name: str) -> Any:
-        def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            of_tokens = inputs[0][mask.bool()]
-            add(name, of_tokens, of_tokens)
-
-        return look
-
-    def inner(name: str) -> tuple[Any, Any]:
-        def remember(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
-            before[name] = output[mask.bool()]
-
-        def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            add(name, inputs[0][mask.bool()], before.pop(name).relu())
-
-        return remember, look
-
-    hooks = []
+    looks: dict[nn.Module, Callable[[Tensor], None]] = {}
     for number, layer in enumerate(model.encoder.encoder.layer):
-        key = f"encoder.encoder.layer.{number}"
-        hooks.append(layer.attention.output.dense.register_forward_pre_hook(heads(f"{key}.attention.output.dense")))
-        remember, look = inner(f"{key}.output.dense")
-        hooks.append(layer.intermediate.dense.register_forward_hook(remember))
-        hooks.append(layer.output.dense.register_forward_pre_hook(look))
-    with torch.inference_mode():
-        for _, ids, mask in by_length(tokens):
-            model(ids, mask)
-    for hook in hooks:
-        hook.remove()
+        heads, inner = (f"encoder.encoder.layer.{number}.{of}output.dense" for of in ("attention.", ""))
+        looks[layer.attention.output.dense] = lambda given, name=heads: add(name, given, given)  # type: ignore[misc]
+        looks[layer.intermediate.intermediate_act_fn] = partial(before.__setitem__, inner)
+        looks[layer.output.dense] = lambda given, name=inner: add(name, given, before.pop(name).relu())  # type: ignore[misc]
+    watch(model, tokens, looks)
     return found
 
 
@@ -141,8 +120,8 @@ def _fit(state: dict[str, Tensor], name: str, together: Tensor, across: Tensor, 
         gone = stay[least]
         # The others take over what it did, as far as they go together with it.
         ways = torch.linalg.solve(blocks[least], inverse[gone])
-        fitted = fitted - fitted[:, gone] @ ways
-        inverse = inverse - inverse[:, gone] @ ways
+        fitted -= fitted[:, gone] @ ways
+        inverse -= inverse[:, gone] @ ways
         stay = torch.cat([stay[:least], stay[least + 1 :]])
     stay = stay.flatten()
     state[f"{name}.weight"], state[f"{name}.bias"] = fitted[:, stay].float(), fitted[:, -1].float()

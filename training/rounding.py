@@ -7,13 +7,13 @@ and Hassibi's optimal brain surgeon).
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from training.batches import by_length
+from training.batches import watch
 from training.labels import Row
 from training.model import Screener
 from training.recipe import Recipe
@@ -32,22 +32,13 @@ def moments(model: Screener, tokenizer: Any, rows: Sequence[Row]) -> Mapping[str
     texts = [r.text for r in sorted(rows, key=lambda r: share(f"moments{r.text}"))[:TEXTS]]
     tokens = tokenizer(texts, truncation=True, max_length=Recipe().max_tokens)["input_ids"]
     found: dict[str, Array] = {}
-    mask = torch.ones(0)
 
-    def watch(name: str) -> Any:
-        def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen = inputs[0][mask.bool()].double()
-            found[name] = found.get(name, 0.0) + (seen.T @ seen).numpy()
+    def look(name: str, inputs: Tensor) -> None:
+        seen = inputs.double()
+        found[name] = found.get(name, 0.0) + (seen.T @ seen).numpy()
 
-        return look
-
-    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.head]
-    hooks = [module.register_forward_pre_hook(watch(name)) for name, module in layers]
-    with torch.inference_mode():
-        for _, ids, mask in by_length(tokens):
-            model(ids, mask)
-    for hook in hooks:
-        hook.remove()
+    layers = {m: n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.head}
+    watch(model, tokens, {module: partial(look, name) for module, name in layers.items()})
     return found
 
 

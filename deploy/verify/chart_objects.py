@@ -147,12 +147,12 @@ def _beside(worker: Thing, thing: Thing, objects: Sequence[Thing]) -> Iterator[s
 def _cut_off(spec: Thing, objects: Sequence[Thing]) -> Iterator[str]:
     """Whose brokers' ports are closed: all pods of a release have the labels that it selects."""
     open_ports = {one["port"] for rule in spec.get("egress", ()) for one in rule.get("ports", ())}
-    for thing in objects:
-        for container in (pod_of(thing) or {"spec": {"containers": []}})["spec"]["containers"]:
-            servers = environment_of(container).get(f"{_PREFIX}KAFKA_BOOTSTRAP_SERVERS", "")
-            for server in filter(None, servers.split(",")):
-                if (port := int(server.rpartition(":")[2])) not in open_ports:
-                    yield f"{thing['kind']} {thing['metadata']['name']} cannot reach Kafka at {port}"
+    pods = [(thing, pod) for thing in objects if (pod := pod_of(thing))]
+    for thing, container in ((thing, container) for thing, pod in pods for container in pod["spec"]["containers"]):
+        servers = environment_of(container).get(f"{_PREFIX}KAFKA_BOOTSTRAP_SERVERS", "")
+        for server in filter(None, servers.split(",")):
+            if (port := int(server.rpartition(":")[2])) not in open_ports:
+                yield f"{thing['kind']} {thing['metadata']['name']} cannot reach Kafka at {port}"
 
 
 def _unmonitored(spec: Thing, services: Sequence[Thing]) -> Iterator[str]:
