@@ -2,8 +2,9 @@
 
 Knows nothing of the worker. It reads all three topics from the start, only what is committed, and asks the admin interface all
 the time for the group's offsets. The invariants: every acknowledged input has an outcome (I1), no outcome is without its input
-(I2), all decisions for one comment are the same (I3), no commit ever passed an input without an outcome (I4), nothing is left
-at the end (I5).
+(I2), all decisions for one comment are the same, and a dead letter beside one is another verdict (I3), no commit ever passed an
+input without an outcome (I4), nothing is left at the end (I5). An outcome of a comment is a decision: one that is found among the
+dead letters was lost, unless a test says that it is to be.
 
 An input whose acknowledgement was lost with its broker is put in again, so the log may hold it twice. Each copy is a record
 like any other: it stands in the log, and has an outcome of its own.
@@ -22,13 +23,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from msgspec import Struct
 
+from tests.comments import Input, is_comment
 from tests.topics import Kafka, Topics
 from worker.demo.broker import Kind
 
 Place = tuple[int, int]
 """Partition and offset of an input."""
-Input = tuple[bytes | None, bytes | None]
-"""Key and value."""
 
 PATIENCE_S: Final = 240.0
 _SAMPLE_EVERY_S: Final = 0.1
@@ -67,6 +67,8 @@ class Audit:
 
     def __init__(self, kafka: Kafka, topics: Topics, *, once: bool = False) -> None:
         self._once = once
+        self.may_refuse = False
+        """Comments may end as dead letters: a test that makes decisions too large says so."""
         self.inputs: dict[Place, Input] = {}
         """What was put in here and acknowledged."""
         self.log: dict[Place, Input] = {}
@@ -223,6 +225,7 @@ class Audit:
     def check(self) -> None:
         """I1 to I5, of what was read until now: `until_rest` comes first."""
         assert self.missing == set(), "I1: records without an outcome"
+        assert self.may_refuse or self.refused() == [], "I1: comments among the dead letters"
         assert self.strangers() == [], "I2: outcomes that are not of the record that they name"
         assert self.conflicts() == [], "I3: comments with two verdicts"
         assert self.overtakings() == [], "I4: commits past records without an outcome"
@@ -240,8 +243,12 @@ class Audit:
             if place not in known or not all(self._is_outcome_of(outcome, known[place]) for outcome in outcomes)
         ]
 
+    def refused(self) -> list[Place]:
+        """Comments that could be screened, and are among the dead letters."""
+        return [self._place(letter) for letter in self.dead_letters if is_comment(letter.value or b"")]
+
     def conflicts(self) -> list[str]:
-        """Comments with two different verdicts."""
+        """Comments with two different verdicts, or with a verdict and a dead letter."""
         known = self.records
         verdicts: defaultdict[str, set[str]] = defaultdict(set)
         by_source: defaultdict[str, set[str]] = defaultdict(set)
@@ -254,7 +261,10 @@ class Audit:
             # A comment that comes again with another text is other work.
             _, value = known.get((source["partition"], source["offset"]), (None, None))
             by_comment[f"{decision['comment_id']} {value!r}"].add(decision["decision_id"])
-        return [name for name, kinds in (verdicts | by_source | by_comment).items() if len(kinds) > 1]
+        both = [
+            str(place) for place, outcomes in self.outcomes.items() if len({outcome.topic for outcome in outcomes}) > 1
+        ]
+        return both + [name for name, kinds in (verdicts | by_source | by_comment).items() if len(kinds) > 1]
 
     def overtakings(self) -> list[tuple[Place, int]]:
         """Records without an outcome at a time when a commit had passed them, with that commit."""

@@ -3,10 +3,12 @@
 import itertools
 from collections.abc import Iterator
 
-from tests.audit import Input
 from worker.codec import decode_comment
 from worker.demo.comments import demo_records
 from worker.errors import InvalidRecord
+
+Input = tuple[bytes | None, bytes | None]
+"""Key and value of a record."""
 
 
 def comments(count: int, seed: int = 1) -> list[Input]:

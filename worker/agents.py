@@ -444,7 +444,7 @@ class Pipeline(abc.ABC):
                 "the decision is too large for its topic",
             )
             result[at] = (delivery, rejection)
-        self._limit.note([Reason.DECISION_REFUSED] * len(refused))
+        self._limit.refuse(Reason.DECISION_REFUSED, len(refused))
         return result
 
     def _message(self, delivery: Delivery, outcome: Outcome) -> Message:

@@ -66,6 +66,7 @@ _METER_EVERY_S: Final = 5.0
 _METER_TIMEOUT_S: Final = 30.0
 _BEAT_EVERY_S: Final = 0.1
 _ABANDON_S: Final = 5.0
+_DISCONNECT_S: Final = 3.0
 _NEVER_S: Final = 10.0 * 365 * 86400
 
 
@@ -90,6 +91,9 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
         self.on_revoking()
 
     async def _on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
+        # Faust does so where partitions are taken away. A worker that had none would fetch of the new ones at once.
+        self.consumer.stop_flow()
+        self.flow_control.suspend()
         try:
             await self.on_assigned(assigned)
         except FatalError as error:
@@ -118,6 +122,9 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         broker_credentials=faust_credentials(settings),
         broker_commit_interval=settings.commit_interval_s,
         broker_max_poll_records=_POLL_RECORDS,
+        # A slow model asks for nothing while its buffers are full. aiokafka would leave the group then, and never come back;
+        # whether work moves is the watchdog's business.
+        broker_max_poll_interval=_NEVER_S,
         ConsumerScheduler=WholeFetches,
         consumer_max_fetch_size=_FETCH_BYTES,
         broker_session_timeout=settings.session_timeout_s,
@@ -293,7 +300,7 @@ class Worker:
         meter = LagMeter(options, topic=settings.comments_topic, group_id=settings.group_id)
         for client in (publisher, meter):
             await _connect(client)
-            stack.push_async_callback(client.stop)
+            stack.push_async_callback(_disconnect, client)
 
         datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="comment-screener-"))
         app = create_faust_app(settings, Path(datadir) / "faust")
@@ -510,13 +517,10 @@ class Worker:
             oldest = pipeline.oldest()
             waiting = pipeline.in_flight > 0
             try:
-                async with asyncio.timeout(_METER_TIMEOUT_S):
-                    lags = await meter.measure(self._assigned or set(), positions)
-                    # Looked at only when nothing moves: a lag without a record behind it is no work.
-                    if any(lags.values()) and not waiting and self._watchdog.stalled_s > _METER_EVERY_S:
-                        waiting = await meter.waiting(lags, positions)
-                    else:
-                        waiting = waiting or any(lags.values())
+                # Sooner than the watchdog takes its silence for a stall.
+                async with asyncio.timeout(min(_METER_TIMEOUT_S, self._settings.watchdog_timeout_s / 4)):
+                    lags = await meter.measure(self._assigned or set(), positions, oldest)
+                waiting = waiting or any(lags.values())
                 for partition, lag in self._ours(lags).items():
                     self._metrics.lag_messages.labels(str(partition)).set(lag)
                     self._metrics.earliest.labels(str(partition)).set(meter.beginnings[partition])
@@ -604,6 +608,15 @@ async def _connect(client: Publisher | Ledgers | LagMeter) -> None:
         await client.start()
     except KafkaError as error:
         raise StartupError(f"cannot connect to Kafka: {error}") from error
+
+
+async def _disconnect(client: Publisher | Ledgers | LagMeter) -> None:
+    """Part with the brokers and hardly wait for an answer: what was not confirmed is read again, and somebody waits for us."""
+    try:
+        async with asyncio.timeout(_DISCONNECT_S):
+            await client.stop()
+    except TimeoutError:
+        log.warning("the brokers do not answer, disconnected all the same", client=type(client).__name__)
 
 
 async def _abandon(app: ScreenerApp, pipeline: Pipeline) -> None:

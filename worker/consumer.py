@@ -4,6 +4,10 @@ It reads what transactions have committed and nothing else. It hands on whole fe
 through conductor, channel and stream costs more than all that we do with a record. And it commits the positions that it is told
 (`worker.watermark`): Faust's own search among acked offsets takes a hole behind offset 0 for unfinished work and never commits
 again, and passes over a single unfinished record elsewhere. And no name of a header ends it (`worker.header_names`).
+
+Where to read from is decided by the group's commits alone. What Faust fetched in the middle of a rebalance it throws away, and
+goes back to the commits; in a partition that has none it would go on behind what it threw away. And what lies before a
+commit, in a log that was cut short, it would drop without a word until the log is as long again.
 """
 
 import asyncio
@@ -11,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import structlog
 from aiokafka import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -19,6 +24,8 @@ from faust.types.tuples import ConsumerMessage
 from mode.utils.futures import notify
 
 from worker import header_names
+
+log = structlog.get_logger()
 
 _ISOLATION: Final = "read_committed"
 _LOOK_AGAIN_S: Final = 0.05
@@ -67,12 +74,33 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         consumer._isolation_level = _ISOLATION  # noqa: SLF001  it is read when the consumer starts
         return consumer
 
+    async def seek_to_committed(self) -> Mapping[Any, int | None]:
+        """Go back to the commits of all partitions, and to the beginning of those without one; which these are."""
+        committed: Mapping[Any, int | None] = await self.call_thread(self._seek)
+        return committed
+
+    async def _seek(self) -> Mapping[Any, int | None]:
+        consumer = self._ensure_consumer()
+        committed: Mapping[Any, int | None] = await consumer.seek_to_committed()
+        # aiokafka leaves these where they are.
+        if new := [tp for tp, offset in committed.items() if not offset]:
+            await consumer.seek_to_beginning(*new)
+        return committed
+
+
+class _NothingRead(dict[Any, Any]):
+    """Faust's note of what it has read of each partition, by which it drops what lies before: always nothing."""
+
+    def __getitem__(self, _: Any) -> None:
+        return None
+
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """Where whole fetches come from, and positions go to."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._read_offset = _NothingRead()
         self._has_room = asyncio.Event()
         self._fetched_at = -PACE_S
 
@@ -114,6 +142,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def _to_message(self, tp: TP, record: Records) -> Fetch:
         """What `WholeFetches` yields, as Faust hands it on."""
+        first, committed = record[0].offset, self._committed_offset[tp]
+        if committed is not None and first < committed:
+            log.error(
+                "the log was cut short: read from before the commit", tp=str(tp), first=first, committed=committed
+            )
+            # Or nothing would be committed until it is as long again.
+            self._committed_offset[tp] = None
         return Fetch(tp, record, self.app.consumer_generation_id)
 
     def _new_offset(self, tp: TP) -> int | None:

@@ -7,6 +7,7 @@ it has moved a topic into the dead letters.
 import importlib.metadata
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
 from worker.errors import DeadLetterLimit, Reason
@@ -91,6 +92,7 @@ class Limit:
         self._in_a_row = in_a_row
         self._ratio = ratio
         self._recent: deque[bool] = deque(maxlen=window)
+        """Which of the last records are dead letters."""
         self._dead = 0
         self._row = 0
 
@@ -107,13 +109,26 @@ class Limit:
             self._recent.append(dead)
             self._dead += dead
             self._row = self._row + 1 if dead else 0
-            if self._row >= self._in_a_row:
-                raise DeadLetterLimit(
-                    f"{self._row} dead letters in a row (SCREENER_DEAD_LETTERS_IN_A_ROW), the last for {reason}: "
-                    "look at what the producers send before starting again"
-                )
-            if len(self._recent) == self._recent.maxlen and self._dead > self._ratio * len(self._recent):
-                raise DeadLetterLimit(
-                    f"{self._dead} of the last {len(self._recent)} records are dead letters "
-                    f"(SCREENER_DEAD_LETTERS_RATIO {self._ratio:g}): look at what the producers send before starting again"
-                )
+            self._check(reason)
+
+    def refuse(self, reason: Reason, count: int) -> None:
+        """So many records that were noted as decisions, of late, are dead letters after all. Raises as `note`."""
+        for at in reversed(range(len(self._recent))):
+            if count and not self._recent[at]:
+                self._recent[at] = True
+                self._dead += 1
+                count -= 1
+        self._row = max(self._row, sum(1 for _ in takewhile(bool, reversed(self._recent))))
+        self._check(reason)
+
+    def _check(self, reason: Reason | None) -> None:
+        if self._row >= self._in_a_row:
+            raise DeadLetterLimit(
+                f"{self._row} dead letters in a row (SCREENER_DEAD_LETTERS_IN_A_ROW), the last for {reason}: "
+                "look at what the producers send before starting again"
+            )
+        if len(self._recent) == self._recent.maxlen and self._dead > self._ratio * len(self._recent):
+            raise DeadLetterLimit(
+                f"{self._dead} of the last {len(self._recent)} records are dead letters "
+                f"(SCREENER_DEAD_LETTERS_RATIO {self._ratio:g}): look at what the producers send before starting again"
+            )

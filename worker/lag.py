@@ -5,12 +5,14 @@ it has stopped fetching.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-_LOOK_S: Final = 5.0
+_LOOK_S: Final = 2.0
+_ASK_MS: Final = 200
 
 
 class LagMeter:
@@ -30,6 +32,10 @@ class LagMeter:
         self._consumer = AIOKafkaConsumer(**self._options, group_id=group_id, enable_auto_commit=False)
         self.beginnings: dict[int, int] = {}
         """The first offset that each partition still had when it was last measured."""
+        self._seen: dict[int, tuple[int, int]] = {}
+        """Position and end when it was last measured."""
+        self._empty: dict[int, tuple[int, int]] = {}
+        """Position and end between which there is no record."""
 
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
@@ -38,10 +44,20 @@ class LagMeter:
     async def stop(self) -> None:
         await self._consumer.stop()
 
-    async def measure(self, partitions: Collection[int], positions: Mapping[int, int]) -> dict[int, int]:
+    async def measure(
+        self, partitions: Collection[int], positions: Mapping[int, int], at_work: Collection[int]
+    ) -> dict[int, int]:
         """Messages between each partition's position and its end. Raises KafkaError where the broker does not answer.
 
-        A position that is not known yet is the group's commit, or the partition's beginning.
+        A position that is not known yet is the group's commit, or the partition's beginning. Offsets are not records: the end of
+        a partition may be markers of transactions, what an aborted one left, or holes of a compaction. So where neither
+        position nor end has moved since the last time it is looked whether anything lies ahead, and where nothing does, there
+        is no lag.
+
+        Args:
+            partitions: which to measure.
+            positions: the next offset to be finished.
+            at_work: partitions of which records are held; these need no look.
         """
         if not partitions:
             return {}
@@ -49,37 +65,53 @@ class LagMeter:
         ends = await self._consumer.end_offsets(topic_partitions)
         beginnings = await self._consumer.beginning_offsets(topic_partitions)
         self.beginnings = {tp.partition: offset for tp, offset in beginnings.items()}
+        before, self._seen = self._seen, {}
         lags = {}
         for tp in topic_partitions:
             position = positions.get(tp.partition)
             if position is None:
                 position = await self._consumer.committed(tp)
-            lags[tp.partition] = max(0, ends[tp] - max(position or 0, beginnings[tp]))
-        return lags
+            position = max(position or 0, beginnings[tp])
+            self._seen[tp.partition] = position, ends[tp]
+            lags[tp.partition] = max(0, ends[tp] - position)
+        unmoved = [
+            partition
+            for partition, lag in lags.items()
+            if lag and partition not in at_work and before.get(partition) == self._seen[partition]
+        ]
+        for partition in await self._read_to_the_end(
+            partition for partition in unmoved if self._empty.get(partition) != self._seen[partition]
+        ):
+            self._empty[partition] = self._seen[partition]
+        return {
+            partition: 0 if self._empty.get(partition) == self._seen[partition] else lag
+            for partition, lag in lags.items()
+        }
 
-    async def waiting(self, lags: Mapping[int, int], positions: Mapping[int, int]) -> bool:
-        """Whether a record really lies ahead in any partition that lags.
-
-        Offsets are not records: the end of a partition may be markers of transactions, or holes that compaction left.
-        """
-        for partition in (partition for partition, lag in lags.items() if lag):
-            if await self._reads_a_record(TopicPartition(self._topic, partition), positions.get(partition)):
-                return True
-        return False
-
-    async def _reads_a_record(self, tp: TopicPartition, position: int | None) -> bool:
-        if position is None:
-            position = await self._consumer.committed(tp)
+    async def _read_to_the_end(self, partitions: Iterable[int]) -> list[int]:
+        """Those of these partitions that can be read to their ends, from their positions on, and bring no record."""
+        left = {partition: TopicPartition(self._topic, partition) for partition in partitions}
+        if not left:
+            return []
+        empty = []
         # A client for this one look: one that stays assigned goes on fetching what nobody wants.
         async with AIOKafkaConsumer(**self._options) as consumer:
-            consumer.assign([tp])
-            if position is None:
-                await consumer.seek_to_beginning(tp)
-            else:
-                consumer.seek(tp, position)
-            try:
+            consumer.assign(list(left.values()))
+            for partition, tp in left.items():
+                consumer.seek(tp, self._seen[partition][0])
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
-                    await consumer.getone(tp)
-            except TimeoutError:
-                return False
-        return True
+                    while left:
+                        found = await consumer.getmany(*left.values(), timeout_ms=_ASK_MS, max_records=1)
+                        for tp in found:
+                            del left[tp.partition]
+                        # Past what is no record its position goes as well.
+                        passed = [
+                            partition
+                            for partition, tp in left.items()
+                            if await consumer.position(tp) >= self._seen[partition][1]
+                        ]
+                        for partition in passed:
+                            del left[partition]
+                        empty += passed
+        return empty

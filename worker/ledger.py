@@ -128,7 +128,7 @@ class Ledger:
         Args:
             messages: outcomes of all records from the last position to this one.
             position: the next offset to be read.
-            owned: whether the group still gives this partition to us, as far as we know.
+            owned: whether the group will still give this partition to us, as far as we know: after a failure, or all is lost.
 
         Returns:
             Indices of the messages that are too large; where there are any, nothing was written.
@@ -222,7 +222,7 @@ class Ledger:
                 self._retried(records)
                 # Fenced by an heir, or by a broker that waited too long? Who was taken for dead hears so in a heartbeat.
                 await asyncio.sleep(pause)
-                if fenced and not owned():
+                if not owned():
                     raise Lost from broken
 
     async def _try(self, attempt: Callable[[], Awaitable[Result]], timeout_s: float) -> Result:

@@ -158,7 +158,7 @@ class Metrics:
         )
         self.lag_messages = Gauge(
             "screener_lag_messages",
-            "Offsets between the watermark and the end of the partition.",
+            "Offsets between the watermark and the end of the partition; 0 where no record is among them.",
             ["partition"],
             registry=r,
         )

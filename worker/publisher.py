@@ -245,7 +245,8 @@ async def send_in_batches(producer: AIOKafkaProducer, messages: Sequence[Message
     # The broker judges a batch by its size as a whole: which of its records are too large shows when each goes alone.
     refused = [at for at, error in enumerate(results) if isinstance(error, TOO_LARGE)]
     if len(refused) > 1:
-        for at in refused:
+        # What was written of a key behind them goes once more: the last word on a comment stays the last.
+        for at in in_order(refused, messages, ()):
             await _send_together(producer, messages, [at], results)
     return results
 

@@ -117,12 +117,20 @@ def read_record(record: TopicRecord) -> Letter | Note | None:
     own, facts = parts
     return Letter(
         place=Place(record.partition, record.offset),
-        time_ms=record.timestamp if record.timestamp >= 0 else None,
+        time_ms=_time_of(record, facts),
         key=record.key,
         value=record.value,
         headers=own,
         facts=facts,
     )
+
+
+def _time_of(record: TopicRecord, facts: Mapping[str, str]) -> int | None:
+    """When its comment was written. The record itself may have the time of its own writing: a topic can ask for that."""
+    written = facts.get("original-timestamp", "")
+    if written.isascii() and written.isdigit():
+        return int(written)
+    return record.timestamp if record.timestamp >= 0 else None
 
 
 def note_headers(place: Place, state: State, *, by: str, at: datetime) -> Headers:

@@ -130,6 +130,15 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
+    @field_validator("decisions_topic", "dead_letters_topic")
+    @classmethod
+    def _of_its_own(cls, topic: str, others: ValidationInfo) -> str:
+        # What is written to the comments would be read as one; dead letters among them, for ever.
+        taken = [name for name in ("comments_topic", "decisions_topic") if others.data.get(name) == topic]
+        if taken:
+            raise PydanticCustomError("same_topic", f"not the same topic as SCREENER_{taken[0].upper()}")
+        return topic
+
     @field_validator("sasl_password_file")
     @classmethod
     def _one_password(cls, file: Path | None, others: ValidationInfo) -> Path | None:

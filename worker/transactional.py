@@ -74,7 +74,7 @@ class TransactionalPipeline(Pipeline):
         self, run: Sequence[Delivery], outcomes: Sequence[Outcome | None]
     ) -> list[tuple[Delivery, Outcome]]:
         first, last = run[0], run[-1].source
-        if not self._owns(first) or (ledger := self._open.get(last.partition)) is None:
+        if not self._is_current(first) or (ledger := self._open.get(last.partition)) is None:
             raise Lost
         written = [(delivery, outcome) for delivery, outcome in zip(run, outcomes, strict=True) if outcome]
         async with ledger.turn:
@@ -85,7 +85,10 @@ class TransactionalPipeline(Pipeline):
         return written
 
     def _owns(self, delivery: Delivery) -> bool:
-        """Whether its partition is ours in this assignment, as far as the group has told."""
+        """Whether its partition is ours in this assignment and will stay so, as far as the group has told.
+
+        What was begun is finished while it is ours at all; what has failed is tried again only where it stays so.
+        """
         return self._accepting and self._is_current(delivery)
 
     async def _until_lost(self, delivery: Delivery) -> None:

@@ -62,6 +62,7 @@ class Account:
         self._committed: dict[int, int] = {}
         self._latencies_s: list[float] = []
         self._conflicts: list[Place] = []
+        self._refused: list[Place] = []
         self._overtaken: list[Place] = []
 
     # What the four sides tell. Times are of one clock, in seconds.
@@ -111,6 +112,10 @@ class Account:
         partition.written[offset] = written[0] << 48 | written[1]
         if sent_at := partition.acknowledged[offset]:
             self._latencies_s.append(max(0.0, at - sent_at))
+
+    def refuse(self, place: Place) -> None:
+        """This is a comment that could be screened, and its outcome is a dead letter."""
+        self._refused.append(place)
 
     def commit(self, committed: Mapping[int, int], ends: Sequence[int]) -> None:
         """The group's offsets, and the ends of the outputs, asked for in this order."""
@@ -171,6 +176,7 @@ class Account:
         found = (
             ("acknowledged and not in the log", unlogged),
             ("I1: without an outcome", missing),
+            ("I1: a comment among the dead letters", self._refused),
             ("I2: an outcome that is not of the record that it names", strangers),
             ("I3: two verdicts", self._conflicts),
             ("I4: no outcome when a commit had passed it", self._overtaken),

@@ -208,6 +208,8 @@ class Soak:
                         self._account.log((at.partition, record.offset), int(record.key))
                     else:
                         place, number, digest = _read_outcome(record)
+                        if at.topic == self._topics.dead_letters and is_comment(record.value or b""):
+                            self._account.refuse(place)
                         written = self._outputs[at], record.offset
                         self._account.decide(place, number, digest, written, time.monotonic())
             for at, output in self._outputs.items():

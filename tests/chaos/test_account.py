@@ -93,6 +93,10 @@ def decide_nothing(account: Account) -> None:
     commit(account, 3, [2, 0])
 
 
+def refuse_a_comment(account: Account) -> None:
+    account.refuse((0, 1))
+
+
 def decide_of_nothing(account: Account) -> None:
     account.decide((0, 2), 2, digest=7, written=(1, 0), at=11.0)
 
@@ -118,6 +122,7 @@ def commit_too_early(account: Account) -> None:
     [
         (lose_a_record, "acknowledged and not in the log: 1 records, 0/2"),
         (decide_nothing, "I1: without an outcome: 1 records, 0/2"),
+        (refuse_a_comment, "I1: a comment among the dead letters: 1 records, 0/1"),
         (decide_of_nothing, "I2: an outcome that is not of the record that it names: 1 records, 0/2"),
         (decide_of_another, "I2: an outcome that is not of the record that it names: 1 records, 0/2"),
         (decide_differently, "I3: two verdicts: 1 records, 0/1"),

@@ -13,10 +13,10 @@ from typing import Final
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from tests.audit import Audit, Input
+from tests.audit import Audit
 from tests.chaos.cluster import Cluster
 from tests.chaos.topic_configs import configure
-from tests.comments import comments
+from tests.comments import Input, comments
 from tests.topics import Topics, fresh_topics
 from tests.workers import WorkerProcess
 

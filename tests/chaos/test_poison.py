@@ -7,9 +7,9 @@ from typing import Final
 
 import pytest
 
-from tests.audit import Audit, Input
+from tests.audit import Audit
 from tests.chaos.cluster import Cluster
-from tests.comments import comments
+from tests.comments import Input, comments
 from tests.topics import Topics
 from tests.workers import SLOWLY, WorkerProcess
 from worker.demo.comments import malformed_values

@@ -98,6 +98,23 @@ def impatient() -> None:
     app._METER_EVERY_S = 1.0  # type: ignore[misc]
 
 
+def slow_to_take_over() -> None:
+    """It hears at once of partitions that were added, and takes its time to prepare for them: ledgers, or a slow network."""
+    create, assign = app.create_faust_app, Pipeline.assign
+
+    def of_few_words(*arguments: Any) -> Any:
+        made = create(*arguments)
+        made.conf.consumer_metadata_max_age_ms = 1000
+        return made
+
+    async def assign_late(self: Pipeline, partitions: Any) -> None:
+        await asyncio.sleep(1.5)
+        await assign(self, partitions)
+
+    app.create_faust_app = of_few_words  # type: ignore[assignment]
+    Pipeline.assign = assign_late  # type: ignore[method-assign]
+
+
 def ack_before_publish() -> None:
     """What an automatic ack does."""
     publish, finish = AckingPipeline._publish, AckingPipeline._finish
@@ -160,6 +177,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "no-memory": no_memory,
     "slow-model": slow_model,
     "impatient": impatient,
+    "slow-to-take-over": slow_to_take_over,
     "ack-before-publish": ack_before_publish,
     "ack-out-of-order": ack_out_of_order,
     "send-unconfirmed": send_unconfirmed,

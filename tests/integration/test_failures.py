@@ -1,15 +1,20 @@
 """What the worker promises when things are killed, stopped and taken away: nothing missing, nothing decided twice."""
 
 import asyncio
+import os
 import random
 import re
+import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from msgspec import structs
 
-from tests.audit import Audit
+from tests.audit import PATIENCE_S, Audit
 from tests.comments import comments
 from tests.topics import Topics, fresh_topics
 from tests.workers import SLOWLY, WorkerProcess
@@ -127,6 +132,31 @@ async def test_a_worker_with_nothing_to_do_tells_of_brokers_that_are_away(own_br
         await asyncio.to_thread(worker.until_said, "screener_ready 0.0")
 
 
+async def test_who_is_asked_to_end_while_the_brokers_are_silent_waits_no_longer_than_it_was_told(
+    own_broker: Broker, tmp_path: Path
+) -> None:
+    """Its producer would wait for what is on its way for half a minute, and for each connection."""
+    topics = await fresh_topics(own_broker)
+    async with (
+        WorkerProcess(own_broker, topics, tmp_path, shutdown_timeout_s=2, **SLOWLY) as worker,
+        AIOKafkaProducer(bootstrap_servers=own_broker.bootstrap) as producer,
+    ):
+        for _, value in comments(10_000):
+            await producer.send(topics.comments, value=value)
+        async with asyncio.timeout(PATIENCE_S):
+            while not re.search(r"^screener_in_flight [1-9]", await asyncio.to_thread(worker.metrics), re.MULTILINE):  # noqa: ASYNC110  only asking tells
+                await asyncio.sleep(0.02)
+        assert own_broker.pid is not None
+        os.kill(own_broker.pid, signal.SIGSTOP)
+        try:
+            await asyncio.to_thread(worker.until_said, "screener_paused 1.0")
+            assert await worker.terminate() == 1
+        finally:
+            os.kill(own_broker.pid, signal.SIGCONT)
+    assert "records unfinished after SCREENER_SHUTDOWN_TIMEOUT_S" in worker.said().splitlines()[-1]
+    assert worker.said().count("the brokers do not answer, disconnected all the same") >= 1
+
+
 @pytest.mark.kafka_only  # transactions
 async def test_a_lag_of_markers_alone_is_no_stall(broker: Broker, topics: Topics, tmp_path: Path) -> None:
     async with (
@@ -141,9 +171,83 @@ async def test_a_lag_of_markers_alone_is_no_stall(broker: Broker, topics: Topics
         await audit.until_complete()
         # The end of the partition lies behind the marker, and no commit ever gets there.
         await asyncio.to_thread(worker.until_said, 'screener_lag_messages{partition="0"} 1.0')
+        await asyncio.to_thread(worker.until_said, 'screener_lag_messages{partition="0"} 0.0')
+        # So it does behind what was called off.
+        await producer.begin_transaction()
+        for key, value in comments(3):
+            await producer.send_and_wait(topics.comments, key=key, value=value, partition=0)
+        await producer.abort_transaction()
+        await asyncio.to_thread(worker.until_said, 'screener_lag_messages{partition="0"} 5.0')
+        await asyncio.to_thread(worker.until_said, 'screener_lag_messages{partition="0"} 0.0')
         with pytest.raises(TimeoutError):
             await asyncio.to_thread(worker.process.wait, 25.0)
         assert await worker.terminate() == 0
+
+
+@pytest.mark.kafka_only  # partitions are added, and groups are rebalanced
+async def test_partitions_that_are_added_under_a_worker_are_read_from_their_first_record(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """What Faust fetches of them while it prepares for them is thrown away, and nobody has committed anything of them."""
+    topics = await fresh_topics(broker, 2)
+    program = (str(FAULTS), "slow-to-take-over")
+    admin, names = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap), structs.astuple(topics)[:3]
+    async with WorkerProcess(broker, topics, tmp_path, program=program) as worker, AsyncExitStack() as stack:
+        stack.push_async_callback(admin.close)
+        await admin.start()
+        async with Audit(broker, topics) as audit:
+            await audit.produce(comments(100))
+            await audit.until_rest()
+        # Three times, since it takes a fetch at the wrong moment.
+        for round_, partitions in enumerate((8, 14, 20)):
+            await admin.create_partitions(dict.fromkeys(names, NewPartitions(partitions)))
+            async with Audit(broker, structs.replace(topics, partitions=partitions)) as audit:
+                deck = comments(40 * partitions, seed=round_ + 2)
+                await audit.produce(deck[: len(deck) // 2])
+                await asyncio.to_thread(worker.until_said, f"screener_assigned_partitions {partitions}.0")
+                await audit.produce(deck[len(deck) // 2 :])
+                await audit.until_rest()
+                audit.check()
+
+
+@pytest.mark.kafka_only  # two workers in one group
+async def test_a_worker_without_partitions_takes_over_and_loses_nothing(broker: Broker, tmp_path: Path) -> None:
+    topics = await fresh_topics(broker, 1)
+    program = (str(FAULTS), "slow-to-take-over")
+    async with Audit(broker, topics) as audit, WorkerProcess(broker, topics, tmp_path, name="first") as first:
+        async with WorkerProcess(broker, topics, tmp_path, name="spare", program=program) as spare:
+            async with audit.producing(100, comments(20_000)):
+                await audit.until_more(100)
+                assert await first.terminate() == 0
+                await asyncio.to_thread(spare.until_said, "screener_assigned_partitions 1.0")
+                await audit.until_more(100)
+            await audit.until_rest()
+            assert await spare.terminate() == 0
+        audit.check()
+
+
+@pytest.mark.kafka_only  # a commit beyond the end
+async def test_a_log_that_is_shorter_than_what_was_committed_is_read_from_its_beginning(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """As after an election among replicas that were behind, or in a restored cluster: who knows which comments it holds?"""
+    topics = await fresh_topics(broker, 1)
+    place = TopicPartition(topics.comments, 0)
+    async with Audit(broker, topics) as audit:
+        await audit.produce(comments(60))
+        async with AIOKafkaConsumer(
+            bootstrap_servers=broker.bootstrap, group_id=topics.comments, enable_auto_commit=False
+        ) as consumer:
+            consumer.assign([place])
+            await consumer.commit({place: 500})
+        async with WorkerProcess(broker, topics, tmp_path) as worker:
+            await audit.until_complete()
+            assert await worker.terminate() == 0
+        assert "the log was cut short" in worker.said()
+        assert (audit.conflicts(), audit.strangers()) == ([], [])
+        await audit.until_committed()
+        # What is committed now is where to go on from.
+        assert await audit.committed() == {0: 60}
 
 
 @pytest.mark.mutation

@@ -47,6 +47,7 @@ async def test_a_decision_too_large_for_its_topic_becomes_one_dead_letter(
 ) -> None:
     settings = SLOWLY | {"delivery": delivery}
     async with Audit(broker, narrow) as audit, WorkerProcess(broker, narrow, tmp_path, **settings) as worker:
+        audit.may_refuse = True
         for number, fields in enumerate(({}, too_large(), {})):
             await audit.produce([(b"key", comment_value(comment_id=f"c{number}", **fields))])
             await audit.until_complete()
@@ -63,6 +64,7 @@ async def test_the_batch_that_it_would_go_with_is_written_without_it(
 ) -> None:
     """A broker judges a batch as a whole: together, decisions that it takes one by one are too large as well."""
     async with Audit(broker, narrow) as audit:
+        audit.may_refuse = True
         small, large = comments(240), (b"key", comment_value(comment_id="large", **too_large()))
         await audit.produce([*small[:120], large, *small[120:]])
         async with WorkerProcess(broker, narrow, tmp_path) as worker:

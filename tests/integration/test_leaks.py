@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.audit import Audit, Input
+from tests.audit import Audit
+from tests.comments import Input
 from tests.topics import Topics
 from tests.workers import WorkerProcess
 from worker.demo.broker import Broker

@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from tests.audit import Audit, Input
-from tests.comments import comments
+from tests.audit import Audit
+from tests.comments import Input, comments
 from tests.topics import Topics
 from tests.workers import WorkerProcess
 from worker.demo.broker import Broker

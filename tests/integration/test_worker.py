@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from aiokafka.producer import message_accumulator
 
-from tests.audit import Audit, Input
-from tests.comments import comments, is_comment
+from tests.audit import Audit
+from tests.comments import Input, comments, is_comment
 from tests.raw_headers import NAME, READ_AS, SpoilingBuilder
 from tests.topics import Topics
 from tests.workers import WorkerProcess

@@ -490,7 +490,7 @@ MUTANTS: Final = (
     Mutant(
         "outcomes of an earlier assignment committed",
         "records read before a rebalance are committed after it, past those that are read again",
-        Edit("worker/transactional.py", "not self._owns(first) or ", ""),
+        Edit("worker/transactional.py", "not self._is_current(first) or ", ""),
         _TRANSACTIONAL,
     ),
     Mutant(

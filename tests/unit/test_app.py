@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.types import TP
+from structlog.testing import capture_logs
 
+from worker import app
 from worker.app import Worker, _crash_of
 from worker.errors import FatalError, OutOfMemory, ScreenerError
 from worker.settings import Settings
@@ -55,6 +58,23 @@ async def test_a_partition_that_goes_while_the_brokers_are_asked_leaves_no_gauge
         assert registry.get_sample_value(f"screener_{gauge}", {"partition": "3"}) is None
 
 
+async def test_brokers_that_never_answer_are_no_stall_for_an_impatient_watchdog() -> None:
+    worker = Worker(Settings(kafka_bootstrap_servers="none", watchdog_timeout_s=0.2))
+    pipeline = SimpleNamespace(positions=dict, oldest=dict, in_flight=0, progress=0)
+    stalled: list[float] = []
+
+    metering = asyncio.create_task(worker._meter(SlowMeter(None), pipeline, SimpleNamespace(failing_s=0)))  # type: ignore[arg-type]
+    for _ in range(40):
+        await asyncio.sleep(0.02)
+        stalled.append(worker._watchdog.stalled_s)
+    metering.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await metering
+
+    # Nothing was ever finished, and it was told again and again that nothing waits.
+    assert any(after < before for before, after in pairwise(stalled))
+
+
 async def test_a_partition_that_comes_back_with_nothing_in_flight_tells_of_no_delay() -> None:
     worker, meter = Worker(Settings(kafka_bootstrap_servers="none")), SlowMeter(None)
     meter.may_answer.set()
@@ -77,6 +97,23 @@ async def test_a_partition_that_comes_back_with_nothing_in_flight_tells_of_no_de
     await worker._note_assignment(None, partitions)
     flight |= {"positions": {}, "oldest": {}}
     assert await metered() == 0
+
+
+async def test_a_client_that_never_lets_go_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_DISCONNECT_S", 0.01)
+    left = asyncio.Event()
+
+    async def stop() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    with capture_logs() as logs:
+        await app._disconnect(SimpleNamespace(stop=stop))  # type: ignore[arg-type]
+
+    assert left.is_set()
+    assert [line["log_level"] for line in logs] == ["warning"]
 
 
 VALUE = b"\xffsomebody's words"

@@ -10,10 +10,12 @@ import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from faust.types import TP
+from structlog.testing import capture_logs
 
 from tests.fakes import record
 from worker.app import create_faust_app
 from worker.consumer import PACE_S, Consumer, Fetch
+from worker.errors import FatalError
 from worker.settings import Settings
 
 PLACE = TP("comments", 0)
@@ -78,6 +80,41 @@ async def test_holes_are_nobodys_account(consumer: Any) -> None:
         await consumer._add_gap(PLACE, offset + 1, offset + 10)
 
     assert not consumer._gap[PLACE]
+
+
+async def test_a_partition_without_a_commit_is_read_from_its_beginning_again(consumer: Any) -> None:
+    """What was fetched of it in the middle of a rebalance was thrown away, and its position lies behind that."""
+    new, old = TopicPartition("comments", 1), TopicPartition("comments", 2)
+    sought: list[TopicPartition] = []
+
+    async def seek_to_committed() -> dict[TopicPartition, int | None]:
+        return {new: None, old: 7}
+
+    async def seek_to_beginning(*partitions: TopicPartition) -> None:
+        sought.extend(partitions)
+
+    consumer._thread._consumer = SimpleNamespace(
+        seek_to_committed=seek_to_committed, seek_to_beginning=seek_to_beginning
+    )
+
+    assert await consumer._thread._seek() == {new: None, old: 7}
+    assert sought == [new]
+
+
+async def test_nothing_is_dropped_for_lying_before_what_was_read_or_committed(consumer: Any) -> None:
+    """A log that was cut short begins again below the commit, and what it says there is news."""
+    consumer._read_offset.update({PLACE: 200})
+    consumer._read_offset[PLACE] = 300
+    assert consumer._read_offset[PLACE] is None
+
+    consumer._committed_offset[PLACE] = 200
+    consumer._to_message(PLACE, [record(b"later", offset=205)])
+    assert consumer._committed_offset[PLACE] == 200
+    with capture_logs() as logs:
+        consumer._to_message(PLACE, [record(b"earlier", offset=40)])
+    assert [line["log_level"] for line in logs] == ["error"]
+    consumer.advance(PLACE, 41)
+    assert committable(consumer) == {PLACE: 41}
 
 
 async def test_a_partition_that_is_revoked_takes_its_position_along(consumer: Any) -> None:
@@ -209,3 +246,31 @@ async def test_where_something_came_it_asks_again_a_moment_later_and_else_at_onc
     assert slept == [pytest.approx(PACE_S - 0.001)]
     assert (await consumer._wait_next_records(1.0))[0] == {}
     assert len(slept) == 1
+
+
+async def test_no_silence_is_long_enough_to_leave_the_group(consumer: Any) -> None:
+    """While its buffers are full a slow worker asks for nothing, and aiokafka counts that against it."""
+    a_month_s = 30 * 86400
+
+    assert consumer.app.conf.broker_max_poll_interval > a_month_s
+
+
+async def test_nothing_flows_while_a_new_assignment_is_prepared(tmp_path: Path) -> None:
+    """Of a worker that had no partitions nobody stops the flow, and what it fetched then had nowhere to go."""
+    app = create_faust_app(Settings(kafka_bootstrap_servers="127.0.0.1:1"), tmp_path)
+    flows: list[bool] = []
+
+    async def prepare(_: set[Any]) -> None:
+        flows.append(app.consumer.flow_active or app.flow_control.is_active())
+        raise FatalError("that is all")
+
+    async def crash(_: BaseException) -> None:
+        pass
+
+    app.on_assigned, app.crash = prepare, crash
+    app.consumer.resume_flow()
+    app.flow_control.resume()
+    await app._on_partitions_assigned({PLACE})
+
+    assert flows == [False]
+    app.consumer._thread.thread_loop.close()

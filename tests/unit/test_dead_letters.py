@@ -160,6 +160,34 @@ def test_it_stops_exactly_where_counting_from_the_start_says(
         limit.note(reasons)
 
 
+@pytest.mark.parametrize("window", [1, 2, 7, 20, 64, 99, 256])
+def test_decisions_that_are_refused_for_their_size_stop_it_as_well(window: int) -> None:
+    """They were noted as decisions, before anybody could know."""
+    limit, refused = Limit(in_a_row=100, ratio=0.5, window=1000), 0
+
+    def refuse_all() -> None:
+        nonlocal refused
+        for _ in range(1000):
+            limit.note([None] * window)
+            refused += window
+            limit.refuse(Reason.DECISION_REFUSED, window)
+
+    with pytest.raises(DeadLetterLimit, match=r"dead letters in a row .*decision_refused"):
+        refuse_all()
+    assert 100 <= refused < 100 + window
+
+
+def test_a_decision_that_was_refused_among_others_counts_as_one() -> None:
+    limit = Limit(in_a_row=3, ratio=0.5, window=4)
+    for window in ([None, None, None], [None, None], [None]):
+        limit.note(window)
+        limit.refuse(Reason.DECISION_REFUSED, 1)
+        limit.note([None])
+
+    with pytest.raises(DeadLetterLimit, match="3 of the last 4"):
+        limit.refuse(Reason.DECISION_REFUSED, 1)
+
+
 def test_a_limit_message_is_one_line() -> None:
     with pytest.raises(DeadLetterLimit) as stopped:
         Limit(in_a_row=1, ratio=1.0, window=1).note([BAD])

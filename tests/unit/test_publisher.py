@@ -193,6 +193,24 @@ async def test_of_a_batch_that_is_too_large_only_what_is_too_large_alone_is_refu
     assert bench.retried == []
 
 
+async def test_of_a_batch_that_is_too_large_nothing_overtakes_the_last_word_on_a_comment() -> None:
+    """A batch behind it had a place already when the broker judged it; that goes once more."""
+    bench = Bench(partitions=1, batch_holds=2)
+
+    async def judge_by_batch(before: dict[bytes, int]) -> None:
+        if len(before) > 1:
+            raise MessageSizeTooLargeError
+
+    bench.producer._confirm = judge_by_batch  # type: ignore[method-assign]
+    old, other, new = (
+        Message("decisions", key, value) for key, value in ((b"c1", b"old"), (b"c2", b"x"), (b"c1", b"new"))
+    )
+
+    assert await bench.publish(old, other, new) == []
+    sent = [record["value"] for record in bench.producer.sent]
+    assert sent == [b"old", b"x", b"new", b"old", b"x", b"new"]
+
+
 async def test_and_what_then_fails_for_another_reason_is_sent_again() -> None:
     bench = Bench(partitions=1)
     bench.producer.at_confirmation = lambda key, before: (

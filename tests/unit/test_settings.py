@@ -40,6 +40,29 @@ def test_only_the_broker_has_no_default(environment: pytest.MonkeyPatch) -> None
     assert [name for name, field in Settings.model_fields.items() if field.is_required()] == ["kafka_bootstrap_servers"]
 
 
+@pytest.mark.parametrize(
+    ("changed", "to", "said"),
+    [
+        ("DECISIONS_TOPIC", "comments", "SCREENER_DECISIONS_TOPIC: not the same topic as SCREENER_COMMENTS_TOPIC"),
+        (
+            "DEAD_LETTERS_TOPIC",
+            "comments",
+            "SCREENER_DEAD_LETTERS_TOPIC: not the same topic as SCREENER_COMMENTS_TOPIC",
+        ),
+        (
+            *("DEAD_LETTERS_TOPIC", "moderation.decisions"),
+            "SCREENER_DEAD_LETTERS_TOPIC: not the same topic as SCREENER_DECISIONS_TOPIC",
+        ),
+    ],
+)
+def test_no_topic_is_written_to_for_two_things(
+    environment: pytest.MonkeyPatch, changed: str, to: str, said: str
+) -> None:
+    environment.setenv(f"SCREENER_{changed}", to)
+
+    assert refusal() == said
+
+
 def test_everything_can_be_set(environment: pytest.MonkeyPatch) -> None:
     for name, value in {
         "COMMENTS_TOPIC": "in",
