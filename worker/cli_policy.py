@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.classifier import LABELS
-from worker.errors import StartupError
+from worker.codec import decode_comment
+from worker.errors import InvalidRecord, StartupError
 from worker.language import UNDETERMINED, Detection, Language, settle
 from worker.operating_points import Points, operating_points_of
 from worker.policy import Policy, Rule, Verdict
@@ -127,6 +128,7 @@ def explain(
         _stop(error.problems)
     if (text is None) == (scores is None):
         _stop(["explain: give either a text or --scores"])
+    _check(text, language)
     given, detected = (
         _score(text, model, label_map) if text is not None else (_parse_scores(scores or ""), UNDETERMINED)
     )
@@ -176,13 +178,23 @@ def _score(text: str, model: str, label_map: Path | None) -> tuple[Mapping[str, 
     return score_text(text, model, label_map), detect_language(text)
 
 
+def _check(text: str | None, language: str | None) -> None:
+    """Stop where a worker would not get as far as the policy."""
+    fields = {"comment_id": "1", "created_at": "2026-01-01T00:00:00Z", "text": "text" if text is None else text}
+    value = json.dumps(fields | ({} if language is None else {"language": language}), ensure_ascii=False)
+    try:
+        decode_comment(value.encode("utf-8", "surrogateescape"))
+    except InvalidRecord as error:
+        _stop([f"{error.reason}: {error.message}"])
+
+
 def _parse_scores(written: str) -> dict[str, float]:
     """Read `label=score,…` or a JSON object; end with every problem in it."""
     pairs: list[tuple[str, object]]
     if written.lstrip().startswith("{"):
         try:
             pairs = json.loads(written, object_pairs_hook=list)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             _stop([f"--scores: not JSON: {error}"])
     else:
         pairs = [(label.strip(), score) for label, _, score in (pair.partition("=") for pair in written.split(","))]

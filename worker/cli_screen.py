@@ -1,5 +1,6 @@
 """`comment-screener screen`: the worker's screening on files, pipes and single texts. No Kafka."""
 
+import codecs
 import csv
 import io
 import itertools
@@ -7,7 +8,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -107,7 +108,9 @@ def _show(decision: Decision, text: str) -> None:
     for reason in decision.reasons:
         fired = "" if reason.score is None else f" {reason.score:.4f} ≥ {reason.threshold:g}"
         console.print(
-            f"  {reason.label}{fired} → {reason.action} for {reason.age_band} readers ({reason.rule})", highlight=False
+            f"  {reason.label}{fired} → {reason.action} for {reason.age_band} readers ({reason.rule})",
+            highlight=False,
+            markup=False,
         )
     for span in decision.spans:
         where = Text(text[span.start : span.end], style="underline")
@@ -115,7 +118,7 @@ def _show(decision: Decision, text: str) -> None:
             Text("  "), where, Text(f" {span.label} {span.score:.2f}, characters {span.start}-{span.end}"), sep=""
         )
     if decision.language_supported is False:
-        console.print(f"  language {decision.language}: the scores mean little", highlight=False)
+        console.print(f"  language {decision.language}: the scores mean little", highlight=False, markup=False)
     table = Table("label", "score", box=None)
     for label, score in sorted(decision.scores.items(), key=lambda item: -item[1]):
         table.add_row(label, f"{score:.4f}")
@@ -178,8 +181,10 @@ def _line(screener: Screener, record: Record, outcome: Outcome) -> Decision | De
 
 
 def _json_values(stream: BinaryIO, *, fill: bool) -> Iterator[bytes]:
-    """One value a line, blank lines left out."""
+    """One value a line, blank lines left out, and a byte-order mark before the first."""
     for number, line in enumerate(stream, start=1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901  the same line
         if value := line.strip(b" \t\r\n"):
             yield _filled(value, number) if fill else value
 
@@ -206,6 +211,7 @@ def _csv_values(stream: BinaryIO) -> Iterator[bytes]:
     reader = csv.DictReader(lines, strict=True)
     rows: Iterable[dict[str | None, Any]] = reader
     try:
+        reader.fieldnames = _header(reader.fieldnames or [])
         for number, row in enumerate(rows, start=1):
             # A short row has None, a long one a list under None; an empty cell of an optional field says nothing.
             fields = {name: cell for name, cell in row.items() if isinstance(name, str) and (cell or name == "text")}
@@ -220,6 +226,14 @@ def _csv_values(stream: BinaryIO) -> Iterator[bytes]:
     finally:
         # Whoever opened the stream closes it.
         lines.detach()
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    """The names of a file's columns. Raises StartupError where one stands there twice: which was meant?"""
+    bare = [name.strip() for name in names]
+    if twice := sorted(name for name, count in Counter(bare).items() if count > 1):
+        raise StartupError(f"line 1: the header has {', '.join(twice)} twice")
+    return bare
 
 
 def _to_json(fields: dict[str, Any], number: int) -> bytes:

@@ -13,6 +13,7 @@ SHIPPED: Final = Path(__file__).parent / "models"
 _ON_A_HUB: Final = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\w[\w./-]*))?", re.ASCII
 )
+_NAME: Final = re.compile(r"[\w-]+")
 _WEIGHTS: Final = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -25,8 +26,9 @@ class OnHub(Struct, frozen=True):
 
 def folder_of(model: str) -> Path:
     """The folder of a shipped model, or the path as it is given, whether there is one or not."""
-    shipped = SHIPPED / model
-    return shipped if shipped.is_dir() else Path(model)
+    # A name and no path: "." is a folder too, and not the one beside the shipped ones.
+    is_name = _NAME.fullmatch(model) is not None
+    return SHIPPED / model if is_name and (SHIPPED / model).is_dir() else Path(model)
 
 
 def on_hub(model: str) -> OnHub | None:

@@ -21,14 +21,15 @@ from worker.obfuscation import THRICE, TRICKS, Edit, Trick, may_be
 # Zero-width and directional marks, soft hyphens, byte-order marks, word joiners: invisible, and used to cut words in two.
 # Variation selectors have a meaning after an emoji only.
 _INVISIBLE: Final = re.compile(
-    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f"
-    r"\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]+|(?<=[^\W\d_])[\ufe00-\ufe0f]+"
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    r"\ufeff\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+|(?<=[^\W\d_])[\ufe00-\ufe0f]+"
 )
 # U+200D stays where it joins emoji: without it a family becomes four strangers.
 _JOINER_AT_LETTER: Final = re.compile(r"(?<=\w)\u200d+|(?<!\u200d)\u200d++(?=\w)")
 # Single characters for a whole phrase, which would make a text many times as long as it may be.
 _PHRASES: Final = re.compile(r"[\ufdfa\ufdfb]")
-_BLANK: Final = r"\s\x00-\x08\x0e-\x1f\x7f-\x9f"
+# And Braille's empty cell, which chat programs draw as a space.
+_BLANK: Final = r"\s\x00-\x08\x0e-\x1f\x7f-\x9f\u2800"
 _SPACE: Final = re.compile(rf"(?! )[{_BLANK}][{_BLANK}]*| [{_BLANK}]+")
 # Past three, one more repeated letter carries no more meaning: "noooooooo" and "nooooo" are one text.
 # Stars behind a letter count what is hidden: f*** is not f*****.
@@ -43,9 +44,9 @@ _PLAIN: Final = re.compile(rf"(?:(?:{_ONE}{_BREAK})?+{_WORD}{_BREAK})*+(?:{_ONE}
 # What `_SPACE`, `_STRETCHED` or the undoing of stretched words would change in a text in ASCII.
 _UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f]| (?: |\Z)|\A |([A-Za-z])\1\1|([^A-Za-z])\2{3}", re.DOTALL)
 
-VERSION: Final = "2"
-"""Raised with every change that makes some text read differently (here, in `obfuscation`, in `words.txt`): a decision's id
-depends on it."""
+VERSION: Final = "3"
+"""Raised with every change that makes some text read differently (here, in `obfuscation`, in `words.txt`, in `tokenizer`): a
+decision's id depends on it."""
 
 _ROUNDS: Final = 8
 """Times that the steps are gone through at most, until nothing changes any more; two are enough for what people write."""
@@ -169,19 +170,30 @@ _ZALGO: Final = re.compile(
     rf"[{_LATIN_MARK}]{{4,}}|(?<=[{_ANY_MARK}\u0f73\u0f75\u0f81\uff9e\uff9f]{{8}})[{_ANY_MARK}\u0f73\u0f75\u0f81\uff9e\uff9f]+"
 )
 _LINE_THROUGH: Final = r"\u0334-\u0338\u20d2\u20d3\u20d8-\u20da\u20e5-\u20eb"
-_ENCLOSING: Final = r"\u20dd-\u20e0\u20e2-\u20e4"
+# Of other scripts, of phonetics, or around the letter: no word has them on a letter of English.
+_STRANGE_MARK: Final = _ranges([c for c in map(chr, range(0x370, 0x1F000)) if unicodedata.category(c) in ("Mn", "Me")])
 _UNCOMPOSED: Final = re.compile(
-    rf"[{_LATIN_MARK}]{{2,}}|(?<=[A-Za-z0-9\W_])[{_LINE_THROUGH}]|(?<=[A-Za-z])[{_ENCLOSING}]+"
+    rf"[{_LATIN_MARK}]{{2,}}|(?<=[A-Za-z0-9\W_])[{_LINE_THROUGH}]|(?<=[A-Za-z])[{_STRANGE_MARK}]+"
 )
 
 
 def _zalgo(text: str) -> list[Edit]:
-    return [(*match.span(), "") for match in _ZALGO.finditer(text)]
+    return _off_their_letters(text, _ZALGO)
 
 
 def _stacked(text: str) -> list[Edit]:
     """What is left of marks once every letter that exists has been composed."""
-    return [(*match.span(), "") for match in _UNCOMPOSED.finditer(text)]
+    return _off_their_letters(text, _UNCOMPOSED)
+
+
+def _off_their_letters(text: str, marks: re.Pattern[str]) -> list[Edit]:
+    """Drop marks; the letter before them stands for itself and for them, so that a place ends behind both."""
+    edits: list[Edit] = []
+    for match in marks.finditer(text):
+        start, end = match.span()
+        free = edits[-1][1] if edits else 0
+        edits.append((start - 1, end, text[start - 1]) if start > free else (start, end, ""))
+    return edits
 
 
 def _nfkc(text: str) -> list[Edit]:
@@ -231,7 +243,8 @@ def _long_runs(text: str) -> list[Edit]:
     for match in _STRETCHED.finditer(text):
         start = match.start()
         hiding = text[start] == "*" and start > 0 and text[start - 1].isascii() and text[start - 1].isalpha()
-        edits.append((start + (_MOST_HIDDEN if hiding else 3), match.end(), ""))
+        # All of the run stands for what is left of it, so that a place that ends there ends behind it.
+        edits.append((*match.span(), text[start] * (_MOST_HIDDEN if hiding else 3)))
     return edits
 
 

@@ -318,7 +318,7 @@ def stretched(text: str) -> list[Edit]:
             while meant < len(word) and word[meant] == word[of]:
                 meant += 1
             if end - at > meant - of:
-                edits.append((at + meant - of, end, ""))
+                edits.append((at, end, text[at : at + meant - of]))
             at, of = end, meant
     return _outside_addresses(text, edits)
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from worker.errors import StartupError
 from worker.files import MIB, read_bytes
-from worker.model_source import folder_of
+from worker.model_source import folder_of, on_hub
 
 FILE: Final = "operating_points.json"
 
@@ -25,8 +25,15 @@ Points = Mapping[str, Mapping[float, float | None]]
 
 
 def operating_points_of(model: str) -> Points:
-    """Those of a shipped model, or of a folder. Errors as in `read_operating_points`."""
-    return read_operating_points(folder_of(model))
+    """Those of a shipped model, or of a folder; none of one on a hub.
+
+    Raises:
+        StartupError: there is no such model; otherwise as in `read_operating_points`.
+    """
+    folder = folder_of(model)
+    if not folder.exists() and on_hub(model) is None:
+        raise StartupError(f"SCREENER_MODEL: {model} is none of the shipped models, and no folder")
+    return read_operating_points(folder)
 
 
 def read_operating_points(folder: Path) -> Points:

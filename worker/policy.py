@@ -29,6 +29,11 @@ Rules = Mapping[tuple[str, AgeBand], Sequence[Rule]]
 """The rules of each label for each known band."""
 
 
+NEVER: Final = math.inf
+"""The threshold of a rule for which the model is never sure enough. It does not fire; what it escalates for is a danger all the
+same."""
+
+
 class LanguageRule(Struct, frozen=True):
     """What is done with a comment in a language that the model does not know. `name` as in `Rule`."""
 
@@ -111,7 +116,7 @@ class Policy:
 
     @property
     def rule_names(self) -> frozenset[str]:
-        """Every rule that some audience meets, by where it stands."""
+        """Every rule that may fire for some audience, by where it stands."""
         return frozenset(rule.name for _, rule in self._all_rules())
 
     def uses(self, label: str) -> bool:
@@ -119,8 +124,9 @@ class Policy:
         return any(name == label for name, _ in self._all_rules())
 
     def rules_for(self, audience: AgeBand | None, community_id: str | None) -> Iterator[tuple[str, Rule]]:
-        """Each label with each of its rules for this audience, strongest first."""
-        return ((label, rule) for label, *_, rules in self._rows(audience, community_id) for rule in rules)
+        """Each label with each of its rules for this audience, strongest first; without those that never fire."""
+        rows = self._rows(audience, community_id)
+        return ((label, rule) for label, *_, rules in rows for rule in rules if rule.threshold != NEVER)
 
     def language_rule(self, audience: AgeBand | None, community_id: str | None) -> LanguageRule:
         """What happens to a comment in a language that the model does not know."""
@@ -182,7 +188,8 @@ class Policy:
             for rows in table.values():
                 for label, *_, rules in rows:
                     for rule in rules:
-                        yield label, rule
+                        if rule.threshold != NEVER:
+                            yield label, rule
 
     def _rows(self, audience: AgeBand | None, community_id: str | None) -> tuple[_Row, ...]:
         table = self._default if community_id is None else self._communities.get(community_id, self._default)

@@ -41,7 +41,7 @@ from worker.errors import StartupError
 from worker.files import MIB, read_bytes
 from worker.operating_points import FILE as POINTS_FILE
 from worker.operating_points import Points
-from worker.policy import KNOWN_BANDS, LANGUAGE_DEFAULT, LanguageRule, LanguageRules, Policy, Rule
+from worker.policy import KNOWN_BANDS, LANGUAGE_DEFAULT, NEVER, LanguageRule, LanguageRules, Policy, Rule
 from worker.records import MAX_ID_CHARACTERS, UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion
 
 _PRESET_DIRECTORY: Final = Path(__file__).with_name("policies")
@@ -326,7 +326,8 @@ class _Resolved(NamedTuple):
 def _resolve(tree: _Tree, points: Points) -> _Resolved:
     """Put scores in the place of `precision P` and `precision P else T`.
 
-    A rule whose precision the model never reaches is taken out where it has no `else`, or does what takes being sure.
+    A rule whose precision the model never reaches is taken out where it has no `else`, or does what takes being sure. One that
+    would escalate stays and never fires: what it is there for is dangerous, whatever the model knows of it.
     """
     resolved = _Resolved([], [], [], {})
     for path in tree.lines:
@@ -353,7 +354,11 @@ def _resolve(tree: _Tree, points: Points) -> _Resolved:
                     del thresholds[action]
                     continue
                 resolved.used.setdefault(label, {})[f"{float(precision):g}"] = score
-                if score is None:
+                if score is None and action == Action.ESCALATE:
+                    thresholds[action] = _Point(NEVER, precision)
+                    text = f"the model never reaches precision {precision} for {label}: nothing escalates by this rule"
+                    resolved.warnings.append(_Problem(path, f"{text}, though what is held is never just removed"))
+                elif score is None:
                     text = f"the model never reaches precision {precision} for {label}: the rule is dropped"
                     # Whoever wrote an `else` has thought of a model that is not as good.
                     (resolved.notes if otherwise else resolved.warnings).append(_Problem(path, text))
@@ -619,7 +624,7 @@ def _warn_labels(labels: _Labels, root: _Keys, rules: _Spread) -> Iterator[_Prob
         for younger, older in pairwise(KNOWN_BANDS):
             for rule in sorted(rules.get((label, older), ()), key=lambda rule: -rule.action.strength):
                 action = _act(rules.get((label, younger), ()), rule.threshold)
-                if action.strength < rule.action.strength:
+                if rule.threshold != NEVER and action.strength < rule.action.strength:
                     text = f"a score of {rule.threshold:g} is {rule.action} for {older} but {action} for {younger}"
                     yield _Problem(path, f"{text}: the older audience is treated more strictly")
                     break

@@ -1,11 +1,15 @@
 """Texts → pieces as a model reads them, with transformers' fast tokenizer: the same for every classifier."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from transformers import AutoTokenizer
+import tokenizers
+from tokenizers import Regex, pre_tokenizers
+from tokenizers.models import WordPiece
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from worker.classifier import Piece, Places
@@ -16,14 +20,40 @@ MAX_PIECE_TOKENS: Final = 256
 """Longer texts are scored in pieces of this many tokens: nothing hides behind a long preface."""
 OVERLAP_TOKENS: Final = 32
 """Pieces share this much, so that a sentence cut in two is whole in one of them."""
-LARGEST: Final = {"tokenizer.json": 64 * MIB, "tokenizer_config.json": MIB}
+_FILE: Final = "tokenizer.json"
+LARGEST: Final = {_FILE: 64 * MIB, "tokenizer_config.json": MIB}
 """The largest vocabularies are a quarter of that."""
 CPU_STEP: Final = 1
 """A run of the model costs a core what three tokens do, so a batch for each length is cheaper than any padding."""
 GPU_STEP: Final = 8
 """What a GPU likes its matrices to be multiples of; it wants large batches besides, and few shapes."""
+_JOINED: Final = "##"
+_SIGNS: Final = r"[^\p{L}\p{M}\p{N}\s]|(?:[\p{L}&&[^\p{Latin}]]\p{M}*)+"
+"""Signs and emoji one by one, and letters that are not Latin ones: none of them is part of an English word."""
+_LONGEST_WORD: Final = 64
 _RUST: Final = "pyo3_runtime"
 """Where the exception for a panic says that it lives; it cannot be imported."""
+
+
+def keep_words(tokenizer: tokenizers.Tokenizer) -> None:
+    """See to it that nothing that touches a word hides it, and that no word is too long to be read.
+
+    WordPiece makes a single unknown token of a whole word in which there is one character that it does not know, such as an emoji
+    without a space before it, and of one of more than a hundred letters. So those characters stand by themselves, and long words
+    are cut. Tokenizers of another kind know every character.
+    """
+    if not isinstance(tokenizer.model, WordPiece):
+        return
+    known = tokenizer.get_vocab(with_added_tokens=False)
+    in_words = {
+        character for token in known for part in [token.removeprefix(_JOINED)] if len(part) > 1 for character in part
+    }
+    joinable = in_words | {token for token in known if len(token) == 1 and _JOINED + token in known}
+    within = re.escape("".join(sorted(joinable)))
+    alone = pre_tokenizers.Split(Regex(rf"{_SIGNS}|[^{within}\s]"), "isolated")
+    short = pre_tokenizers.Split(Regex(rf"\S{{1,{_LONGEST_WORD}}}"), "isolated")
+    own = [tokenizer.pre_tokenizer] if tokenizer.pre_tokenizer else []
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([alone, *own, short])
 
 
 class Tokenizer:
@@ -44,12 +74,15 @@ class Tokenizer:
 
     def __init__(self, folder: Path, max_tokens: int, *, width_step: int) -> None:
         transformers_logging.set_verbosity_error()
+        # The class that its configuration names would make one anew of the vocabulary, whatever else the file says.
+        reader: Any = PreTrainedTokenizerFast if (folder / _FILE).is_file() else AutoTokenizer
         try:
-            self._tokenize: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            self._tokenize: Any = reader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:
             raise StartupError(f"{folder}: its tokenizer does not load: {error}") from error
         if not self._tokenize.is_fast:
             raise StartupError(f"{folder}: its tokenizer is a slow one; save it again as tokenizer.json")
+        keep_words(self._tokenize.backend_tokenizer)
         self.pad: int = self._tokenize.pad_token_id or 0
         self.size: int = len(self._tokenize)
         self._max_tokens = min(MAX_PIECE_TOKENS, max_tokens)

@@ -146,7 +146,10 @@ def test_explain_as_json(good: str) -> None:
     }
 
 
-def test_explain_scores_a_text_with_the_model(good: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_scores_a_text_with_the_model(good: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").mkdir()
+
     def score_text(text: str, model: str | None, label_map: Path | None) -> dict[str, float]:
         return {"insult": 0.95 if (text, model, label_map) == ("you fool", "small", None) else 0.1}
 
@@ -165,6 +168,26 @@ def test_explain_scores_a_text_with_the_model(good: str, monkeypatch: pytest.Mon
     assert row(foreign.stdout, "under_13") == held
     assert row(foreign.stdout, "adult").startswith("adult allow nearest: insult 0.100")
     assert "insult 0.100; language de, which the model does not know" in foreign.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("",), "invalid_text: "),
+        (("x" * 10_001,), "invalid_text: "),
+        (("lol", "--language", ""), "language"),
+        (("caf\udce9",), "invalid_utf8: not UTF-8 at byte"),
+        (("--scores", '{"insult": ' + "1" * 5000 + "}"), "--scores: not JSON"),
+        (("--scores", '{"a":' * 20_000), "--scores: not JSON"),
+        (("lol", "--model", "tpyo"), "SCREENER_MODEL: tpyo is none of the shipped models"),
+    ],
+)
+def test_explain_stops_where_a_worker_would_not_get_as_far(arguments: tuple[str, ...], said: str) -> None:
+    result = run("explain", *arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert said in line
 
 
 def test_explain_asks_the_model_and_the_policy_that_the_worker_beside_it_has(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -276,6 +277,27 @@ def test_a_quote_that_is_out_of_place_takes_no_other_row_with_it(tmp_path: Path,
     assert re.search(r"line \d: not CSV: ", result.stderr)
 
 
+@pytest.mark.parametrize("header", [b"text,text", b"text, text", b"comment_id,text,comment_id"])
+def test_a_column_that_stands_there_twice_is_asked_about(tmp_path: Path, header: bytes) -> None:
+    """The last would be screened, and the others be dropped without a word."""
+    result = screen_file(tmp_path, header + b"\nyou are stupid,hello,a\n", name="c.csv")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "line 1: the header has" in result.stderr
+
+
+def test_spaces_around_the_names_of_columns_are_none_of_theirs(tmp_path: Path) -> None:
+    written = lines(screen_file(tmp_path, b"comment_id, text\na,hello\n", name="c.csv"))
+
+    assert outcomes(written) == [("a", "allow")]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf" + comment_value("hello", "a") + b"\r\n" + comment_value("hello", "b") + b"\r\n"
+
+    assert outcomes(lines(screen_file(tmp_path, content))) == [("a", "allow"), ("b", "allow")]
+
+
 def test_a_file_without_a_text_column_has_nothing_to_screen(tmp_path: Path) -> None:
     written = lines(screen_file(tmp_path, b"comment_id,body\na,hello\n", name="c.csv"))
 
@@ -369,3 +391,15 @@ def test_a_person_is_told_why(text: str, shown: str, capsys: pytest.CaptureFixtu
     cli_screen._show(decision, text)
 
     assert shown in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("community", ["[team]", "a[/b]"])
+def test_a_communitys_name_is_no_markup(community: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (decision,) = make_screener().screen([Record(comment_value("stupid", audience_age_band="under_13"))])
+    assert isinstance(decision, Decision)
+    rule = f"communities.{community}.labels.insult.all.hold"
+    reasons = [msgspec.structs.replace(reason, rule=rule) for reason in decision.reasons]
+
+    cli_screen._show(msgspec.structs.replace(decision, reasons=reasons), "stupid")
+
+    assert rule in "".join(capsys.readouterr().out.split())

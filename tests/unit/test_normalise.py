@@ -13,7 +13,9 @@ from worker.obfuscation import THRICE
 
 ZWJ = "\u200d"
 FAMILY = "👨‍👩‍👧‍👦"
-INVISIBLE = "\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200c\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\U000e0041"
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u180f\u200b\u200c\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\ufff3\U000e0041"
+)
 
 # Letters, marks that compose with them, everything invisible, spaces, controls, emoji, and characters that fold into several.
 _tricky = st.sampled_from(
@@ -212,6 +214,14 @@ def test_what_only_looks_like_a_disguise_stays(text: str) -> None:
         ("#GoHomeNow", "Home", "Home"),
         ("fuuuuuck off", "off", "off"),
         ("oh n*gger no", "nigger", "n*gger"),
+        ("you are such an idiotttttttt", "idiot", "idiotttttttt"),
+        ("you loooooserrrrrrr!", "loser", "loooooserrrrrrr"),
+        ("a BITCHHHHHHH", "BITCH", "BITCHHHHHHH"),
+        ("yesssss", "yesss", "yesssss"),
+        ("🖕🖕🖕🖕🖕🖕 off", "🖕🖕🖕", "🖕🖕🖕🖕🖕🖕"),
+        ("i\u0336d\u0336i\u0336o\u0336t\u0336 you", "idiot", "i\u0336d\u0336i\u0336o\u0336t\u0336"),
+        ("z\u0310\u0312\u0313\u0314\u0315 z", "z", "z\u0310\u0312\u0313\u0314\u0315"),
+        ("idiot\u0489 you", "idiot", "idiot\u0489"),
     ],
 )
 def test_a_piece_is_found_again_in_the_original(text: str, piece: str, original: str) -> None:

@@ -26,7 +26,22 @@ def test_each_label_states_scores_by_precision_or_that_it_never_reaches_it(tmp_p
 
 def test_a_model_that_states_none_has_none(tmp_path: Path) -> None:
     assert read_operating_points(tmp_path) == {}
-    assert operating_points_of("no such model") == {}
+    assert operating_points_of(str(tmp_path)) == {}
+    assert operating_points_of("unitary/toxic-bert") == {}
+
+
+@pytest.mark.parametrize("model", ["tpyo", "/no/such/folder", "."])
+def test_a_model_that_is_not_there_states_nothing_that_a_policy_could_be_checked_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """Not even none: `policy check` would say that all is well. The folder that one is in is a path, and no shipped model."""
+    monkeypatch.chdir(tmp_path)
+    if model == ".":
+        write(tmp_path, {"insult": {"0.80": 0.71}})
+        assert operating_points_of(model) == {"insult": {0.8: 0.71}}
+    else:
+        with pytest.raises(StartupError, match="none of the shipped models, and no folder"):
+            operating_points_of(model)
 
 
 def test_a_file_in_the_place_of_the_folder_is_for_those_who_open_the_model_to_refuse(tmp_path: Path) -> None:

@@ -482,6 +482,23 @@ def test_a_precision_that_is_never_reached_drops_its_rule_with_a_warning() -> No
     assert policy.version.sha256 != again.version.sha256
 
 
+def test_what_escalates_is_a_danger_though_the_model_is_never_sure_enough_to_do_it() -> None:
+    labels = "{insult: {all: {remove: 0.9}}, threat: {16_17: {hold: 0.5, escalate: precision 0.95}, all: {hold: 0.5}}}"
+    policy = asking(labels, {"threat": {0.95: None}})
+
+    def decided(band: AgeBand, **scores: float) -> tuple[str, str | None]:
+        verdict = policy.decide(scores, band, None)
+        return verdict.action, verdict.category
+
+    assert decided(AgeBand.FROM_16_TO_17, insult=0.95, threat=0.7) == ("escalate", "threat")
+    assert decided(AgeBand.FROM_16_TO_17, threat=1.0) == ("hold", "threat")
+    assert decided(AgeBand.ADULT, insult=0.95, threat=0.7) == ("remove", "insult")
+    assert "labels.threat.16_17.escalate" not in policy.rule_names
+    (warning,) = [warning for warning in policy.warnings if "never reaches" in warning]
+    assert "what is held is never just removed" in warning
+    assert not any("inf" in warning for warning in policy.warnings)
+
+
 @pytest.mark.parametrize(("label", "action"), [("insult", "remove"), ("kindness", "highlight")])
 def test_no_else_stands_in_for_being_sure(label: str, action: str) -> None:
     labels = f"{{threat: {{all: {{hold: 0.6}}}}, {label}: {{all: {{{action}: precision 0.95 else 0.9}}}}}}"
