@@ -45,5 +45,5 @@ def run_part(part: Part, plan: Plan) -> list[Row]:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     if part is Part.ENGINE:
         return engine.run(plan)
-    with start_kafka(plan.folder / f"kafka-{part}") as broker:
+    with start_kafka(plan.folder / f"kafka-{part}", quick=False) as broker:
         return _ON_KAFKA[part](plan, broker.bootstrap)

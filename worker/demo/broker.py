@@ -37,8 +37,8 @@ _FORMAT_TIMEOUT_S: Final = 60.0
 # Below the range that systems take ports of outgoing connections from. A port in that range can be lost while its broker is
 # down: a client that tries again and again ends up connected to itself.
 _PORTS: Final = range(20_000, 32_000)
-# These live for minutes: the quick compiler alone gets Kafka up a second sooner.
-_JVM_OPTIONS: Final = ("-XX:TieredStopAtLevel=1", "-Dlog4j2.level=INFO")
+_QUICK: Final = "-XX:TieredStopAtLevel=1"
+"""The quick compiler alone: Kafka is up a second sooner, and slower from then on."""
 _HEAP: Final = "512m"
 
 
@@ -193,6 +193,7 @@ def start_kafka(
     properties: Mapping[str, str] | None = None,
     cluster_id: str | None = None,
     heap: str = _HEAP,
+    quick: bool = True,
     ready_timeout_s: float = 60.0,
 ) -> Broker:
     """Start Apache Kafka: one process, broker and controller in one.
@@ -206,6 +207,7 @@ def start_kafka(
         properties: of the broker, over those here.
         cluster_id: the same for all nodes of a cluster (`new_cluster_id`); None for one of its own.
         heap: how large the JVM's may grow, as `-Xmx` takes it.
+        quick: it is to be up soon, and lives for minutes. False: it is to be as fast as one in production.
         ready_timeout_s: how long it may take to answer.
 
     Raises:
@@ -220,13 +222,13 @@ def start_kafka(
     file = directory / "server.properties"
     file.write_text("".join(f"{name}={value}\n" for name, value in configuration.items()), "utf-8")
 
-    java = [str(_java()), f"-Xmx{heap}", *_JVM_OPTIONS, "-cp", f"{fetch_kafka()}/*"]
     if not (data / "meta.properties").exists():
         cluster_id = cluster_id or new_cluster_id()
         # With "=", because an id may begin with a dash.
-        command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={file}"]
+        command = [*_jvm(), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={file}"]
         run_to_end(command, "Kafka cannot format its storage", _FORMAT_TIMEOUT_S)
-    process = Process([*java, "kafka.Kafka", str(file)], directory / "broker.log")
+    jvm = [*_jvm(quick=quick), f"-Xmx{heap}"]
+    process = Process([*jvm, "kafka.Kafka", str(file)], directory / "broker.log")
     return _started(Broker(Kind.KAFKA, port, process, ready_timeout_s))
 
 
@@ -241,7 +243,7 @@ def run_kafka_tool(name: str, *arguments: str, timeout_s: float = 60.0) -> None:
     Raises:
         StartupError: it fails, with what it says.
     """
-    command = [str(_java()), *_JVM_OPTIONS, "-cp", f"{fetch_kafka()}/*", f"org.apache.kafka.tools.{name}", *arguments]
+    command = [*_jvm(), f"org.apache.kafka.tools.{name}", *arguments]
     run_to_end(command, f"Kafka's {name} fails", timeout_s)
 
 
@@ -333,6 +335,11 @@ def _kafka_properties(data: Path, port: int, controller_port: int) -> dict[str, 
 def _jars() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "comment-screener" / f"kafka-{KAFKA_VERSION}"
+
+
+def _jvm(*, quick: bool = True) -> list[str]:
+    """The command that runs a class of Kafka's, up to its name."""
+    return [str(_java()), *([_QUICK] if quick else []), "-Dlog4j2.level=INFO", "-cp", f"{fetch_kafka()}/*"]
 
 
 def _java() -> str | None:
