@@ -28,13 +28,11 @@ def prepare() -> Work:
     """Load the model."""
     if find_spec("openvino") is None:
         raise NotInstalledError("OpenVINO: pip install comment-screener[bench]")
-    import onnx  # noqa: PLC0415  an extra
     import openvino  # noqa: PLC0415  an extra
 
     folder = model_folder("default")
     classifier, path = OnnxClassifier(folder), folder / "model.onnx"
-    readable = without_blocks(onnx.load(path)).SerializeToString()
-    compiled = openvino.Core().compile_model(openvino.Core().read_model(readable), "CPU", _CONFIGURATION)
+    compiled = openvino.Core().compile_model(openvino.Core().read_model(path), "CPU", _CONFIGURATION)
     queue = openvino.AsyncInferQueue(compiled)
 
     def logits(inputs: dict[str, Any]) -> Any:
@@ -65,27 +63,6 @@ def prepare() -> Work:
         return notes[0]
 
     return work
-
-
-def without_blocks(model: Any) -> Any:
-    """The same graph, with a division and one scale where it has a scale for each block, which OpenVINO does not read."""
-    from onnx import helper, numpy_helper  # noqa: PLC0415  an extra
-
-    model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), "no_scale"))
-    nodes = []
-    for node in model.graph.node:
-        if node.op_type == "QuantizeLinear" and any(attribute.name == "block_size" for attribute in node.attribute):
-            x, scale, zeros = node.input
-            scaled = f"{node.name}_scaled"
-            nodes += [
-                helper.make_node("Div", [x, scale], [scaled], name=scaled),
-                helper.make_node("QuantizeLinear", [scaled, "no_scale", zeros.removesuffix("_each")], node.output),
-            ]
-        else:
-            nodes.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
 
 
 if __name__ == "__main__":

@@ -162,7 +162,8 @@ A wide model came first, of twelve heads and 1,536 neurons a layer. Its weights 
 The first of these is a mean itself: {average}.
 The others went on from it for {again:,} rows in all, with its view of the published ones as a teacher. What the wide one can do
 without most easily was cut off, and the rest fitted to make up for it (`training/narrow.py`); that learned from {narrow:,} rows
-to do what the wide one does, layer by layer, and from our own what they are labelled.{begun}
+to do what the wide one does, layer by layer, and from our own what they are labelled. In the last of three such runs what
+annotators said counted a fifth, and the model is the mean of its beginning (two fifths) and its end.{begun}
 {augmented:.0%} of the rows that the long run sees are disguised anew each time (`training/augment.py`) and pass through the
 worker's normaliser again. The token head is fitted anew in the end, and on a mean's encoder what says `kindness` as well
 (`training/refit.py`).

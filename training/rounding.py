@@ -6,40 +6,14 @@ those that are still to come make up for it, as far as they go together in texts
 and Hassibi's optimal brain surgeon).
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
-from torch import Tensor, nn
-
-from training.batches import watch
-from training.labels import Row
-from training.model import Screener
-from training.recipe import Recipe
-from training.split import share
 
 Array = np.ndarray[Any, Any]
 
-TEXTS: Final = 1_024
-"""So many training rows show which inputs go together: some thirty thousand tokens, and a layer has 1,536 inputs at most."""
 _DAMPING: Final = 0.01
 """Of the mean square of an input, added to each: what was never seen together must not be taken for granted."""
-
-
-def moments(model: Screener, tokenizer: Any, rows: Sequence[Row]) -> Mapping[str, Array]:
-    """By the name of a linear layer: how its inputs go together over the tokens of some texts, float64 [in, in]."""
-    texts = [r.text for r in sorted(rows, key=lambda r: share(f"moments{r.text}"))[:TEXTS]]
-    tokens = tokenizer(texts, truncation=True, max_length=Recipe().max_tokens)["input_ids"]
-    found: dict[str, Array] = {}
-
-    def look(name: str, inputs: Tensor) -> None:
-        seen = inputs.double()
-        found[name] = found.get(name, 0.0) + (seen.T @ seen).numpy()
-
-    layers = {m: n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not model.head}
-    watch(model, tokens, {module: partial(look, name) for module, name in layers.items()})
-    return found
 
 
 def rounded(weight: Array, scale: Array, limit: int, together: Array | None = None) -> Array:
@@ -49,7 +23,7 @@ def rounded(weight: Array, scale: Array, limit: int, together: Array | None = No
         weight: float32 [in, out].
         scale: float32 [out].
         limit: the largest integer, on either side.
-        together: `moments` of the layer's inputs; None: each weight to the nearest integer.
+        together: how the layer's inputs go together (`inputs.Inputs`); None: each weight to the nearest integer.
     """
     if together is None:
         return np.round(weight / scale).astype(np.int8)

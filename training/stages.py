@@ -52,7 +52,7 @@ def pooled_behind(whole: onnx.ModelProto, layers: Sequence[int]) -> tuple[onnx.M
     for layer in layers:
         g = Graph()
         pooled = pool(g, behind(layer))
-        _prefix(g, f"after{layer}_", keep={"attention_mask", "last", behind(layer)})
+        _prefix(g, f"after{layer}_", keep={"attention_mask", behind(layer)})
         model.graph.node.extend(g.nodes)
         model.graph.initializer.extend(g.constants)
         names.append(f"after{layer}_{pooled}")

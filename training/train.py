@@ -49,21 +49,22 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: P
 
     Args:
         rows: those that teach.
-        work: the run's folder; a teacher's lies beside it.
+        work: the run's folder; its teachers' lie beside it.
         recipe: what there is to choose.
         base: the folder with the weights that it begins with.
 
     Raises:
-        FileNotFoundError: its teacher, or what it begins with, was not trained yet.
-        ValueError: no row to train on, or the checkpoint is of other rows or of another recipe.
+        FileNotFoundError: a teacher of it, or what it begins with, was not trained yet.
+        ValueError: no row to train on, the checkpoint is of other rows or of another recipe, or a teacher reads by another
+            vocabulary.
     """
     recipe = recipe or Recipe()
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer, model = _fresh(rows, work, base) if recipe.begins is None else _further(work, recipe.begins)
+    tokenizer, model = _fresh(rows, work, base, recipe) if recipe.begins is None else _further(work, recipe.begins)
     model.to(device).train()
-    teacher = None if recipe.teacher is None else load_trained(work.with_name(recipe.teacher))[0].to(device)
+    teachers = [_teacher(name, work).to(device) for name in recipe.teachers]
     truth = tuple(t.to(device) for t in _as_tensors(rows, recipe.untaught))
     optimiser = _optimiser(model, recipe)
     steps = [-(-len(seen_in(rows, epoch, recipe)) // recipe.batch) for epoch in range(recipe.epochs)]
@@ -92,7 +93,7 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: P
                 step = before + at
                 for group in optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * _schedule(step / total, recipe.warm_up)
-                loss = _loss([examples[i] for i in batches[at]], model, teacher, truth, recipe)
+                loss = _loss([examples[i] for i in batches[at]], model, teachers, truth, recipe)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimiser.step()
@@ -116,19 +117,21 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: P
 def _loss(
     examples: Sequence[Example],
     model: Screener,
-    teacher: Screener | None,
+    teachers: Sequence[Screener],
     truth: tuple[Tensor, ...],
     recipe: Recipe,
 ) -> Tensor:
-    """Of one batch. `truth`: of all rows the targets, what is known of them, and whether the teacher is asked."""
+    """Of one batch. `truth`: of all rows the targets, what is known of them, and whether the teachers are asked."""
     numbers = [e.row for e in examples]
     targets, known, asked = (of_rows[numbers] for of_rows in truth)
     device = targets.device
     ids, mask = (t.to(device) for t in pad([e.tokens for e in examples]))
     where, where_known = (t.to(device) for t in _token_targets(examples, ids.shape[1]))
-    if teacher is not None:
+    if teachers:
         with torch.inference_mode(), in_bfloat16(device.type, recipe.bf16):
-            says, says_where, seen = teacher.look(ids, mask)
+            views = [teacher.look(ids, mask) for teacher in teachers]
+        says = torch.stack([logits.float() for logits, _, _ in views]).mean(0)
+        says_where = torch.stack([logits.float() for _, logits, _ in views]).mean(0)
         share = recipe.taught * asked.unsqueeze(1)
         targets, known = told(targets, known, says, share)
         where, where_known = told(where, where_known, says_where, (share * mask).unsqueeze(2))
@@ -136,8 +139,8 @@ def _loss(
         logits, token_logits, states = model.look(ids, mask)
     loss = masked_loss(logits.float(), targets, known)
     loss = loss + recipe.token_weight * masked_loss(token_logits.float(), where, where_known)
-    if teacher is not None and recipe.alike:
-        loss = loss + recipe.alike * unlike(states, seen, mask)
+    if teachers and recipe.alike:
+        loss = loss + recipe.alike * unlike(states, views[0][2], mask)
     return loss
 
 
@@ -210,16 +213,16 @@ def masked_loss(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
 
 
 def told(targets: Tensor, known: Tensor, says: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets, and how much each counts, once a teacher has had its share of them.
+    """Targets, and how much each counts, once teachers have had their share of them.
 
-    What annotators know becomes a mean of their view and the teacher's. What they leave unknown is the teacher's alone, and
-    counts as much as its share.
+    What annotators know becomes a mean of their view and the teachers'. What they leave unknown is the teachers' alone, and
+    counts as much as their share.
 
     Args:
         targets: [..., labels], with `known` of the same shape, 1 or 0.
         known: what annotators know.
-        says: the teacher's logits, of that shape too; it has a view of every label.
-        share: in [0, 1], with 1 for the labels; 0 where it is not asked: of padding, and of some sets.
+        says: the teachers' logits, of that shape too; they have a view of every label.
+        share: in [0, 1], with 1 for the labels; 0 where they are not asked: of padding, and of some sets.
     """
     view = says.float().sigmoid()
     return known * torch.lerp(targets, view, share) + (1 - known) * view, known + (1 - known) * share
@@ -244,14 +247,14 @@ def load_trained(work: Path) -> tuple[Screener, Any]:
     Raises:
         FileNotFoundError: nothing was trained in `work` yet.
     """
-    tokenizer = load_tokenizer(json.loads((work / EMOJI).read_text(encoding="utf-8")))
+    tokenizer = load_tokenizer(_emoji(work))
     model = untrained(work)
     model.load_state_dict(torch.load(work / WEIGHTS, weights_only=True))
     return model.eval(), tokenizer
 
 
 def _as_tensors(rows: Sequence[Row], untaught: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-    """Targets and what is known of them, float32 [rows, labels] each; 1 [rows] where a teacher is asked, and 0 for those sets."""
+    """Targets and what is known of them, float32 [rows, labels] each; 1 [rows] where teachers are asked, and 0 for those sets."""
     targets = torch.tensor([[r.targets.get(label, 0.0) for label in LABELS] for r in rows])
     known = torch.tensor([[float(label in r.targets) for label in LABELS] for r in rows])
     asked = torch.tensor([float(r.source not in untaught) for r in rows])
@@ -267,9 +270,29 @@ def _token_targets(examples: Sequence[Example], width: int) -> tuple[Tensor, Ten
     return marks.nan_to_num(0.0), (~marks.isnan()).float()
 
 
-def _fresh(rows: Sequence[Row], work: Path, base: Path) -> tuple[Any, Screener]:
-    """The tokenizer with the emoji of the rows, and the model as it begins; the emoji and its sizes are written to `work`."""
-    emoji = emoji_in(r.text for r in rows)
+def _teacher(name: str, work: Path) -> Screener:
+    """What was trained before, beside `work`, where the same numbers of tokens mean the same.
+
+    Raises:
+        FileNotFoundError: nothing was.
+        ValueError: they do not.
+    """
+    beside = work.with_name(name)
+    teacher, _ = load_trained(beside)
+    if _emoji(beside) != _emoji(work):
+        raise ValueError(f"{name} reads by another vocabulary than {work.name}: they were trained on other rows")
+    return teacher
+
+
+def _emoji(work: Path) -> list[str]:
+    found: list[str] = json.loads((work / EMOJI).read_text(encoding="utf-8"))
+    return found
+
+
+def _fresh(rows: Sequence[Row], work: Path, base: Path, recipe: Recipe) -> tuple[Any, Screener]:
+    """The tokenizer with its emoji, and the model as it begins; the emoji and its sizes are written to `work`."""
+    like = recipe.reads_like
+    emoji = emoji_in(r.text for r in rows) if like is None else _emoji(work.with_name(like))
     (work / EMOJI).write_text(json.dumps(emoji), encoding="utf-8")
     tokenizer = load_tokenizer(emoji)
     model = load_model(tokenizer, emoji, base)

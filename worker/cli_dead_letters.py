@@ -171,7 +171,8 @@ def redrive(
     """Put comments back on the comments topic: key, value and headers byte for byte, and a header that counts the tries.
 
     Says what it would do; --yes does it. Ctrl-C finishes the batch in hand; the same command goes on with what is open. A
-    comment that was put back twice gets the same decision twice, under one id.
+    comment that was put back twice gets the same decision twice, under one id. One that its author has edited since is better
+    discarded: put back, its old text is decided last.
     """
     states = {State.OPEN, State.DISCARDED} if discarded else {State.OPEN}
     query = _query(

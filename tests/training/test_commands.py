@@ -26,8 +26,8 @@ from worker.normalise import normalise
 from worker.onnx import OnnxClassifier, model_folder
 
 RECIPE = Recipe(epochs=2, batch=32, learning_rate=3e-3, max_tokens=32, checkpoint_every=50, bf16=False)
-FURTHER = replace(RECIPE, begins=recipe.AVERAGED, teacher=recipe.AVERAGED, untaught=(AUTHORED,), learning_rate=1e-3)
-ALIKE = replace(FURTHER, begins=recipe.CUT, teacher=recipe.REFINED, alike=1.0)
+FURTHER = replace(RECIPE, begins=recipe.AVERAGED, teachers=(recipe.AVERAGED,), untaught=(AUTHORED,), learning_rate=1e-3)
+ALIKE = replace(FURTHER, begins=recipe.CUT, teachers=(recipe.REFINED,), alike=1.0)
 PER_SET = 400
 OURS = 2400
 

@@ -10,9 +10,10 @@ from transformers import BertConfig
 
 from training.batches import pad
 from training.calibrate import CALIBRATION
-from training.compare import n_bits
+from training.compare import dynamic, n_bits, per_token
 from training.evaluate import coupling, open_session
-from training.export import Linear, build, calibrated, float32, per_token
+from training.export import Linear, build, calibrated, float32, int8
+from training.inputs import inputs_of
 from training.model import Screener, built
 from worker.classifier import LABELS
 
@@ -28,14 +29,17 @@ def small() -> Screener:
     return screener
 
 
-@pytest.mark.parametrize(("linear", "within"), [(float32, 1e-4), (per_token, 0.05), (n_bits, 0.05)])
+@pytest.mark.parametrize(
+    ("linear", "within"), [(float32, 1e-4), (int8, 0.05), (per_token, 0.05), (dynamic, 0.05), (n_bits, 0.05)]
+)
 def test_the_graph_says_what_the_model_says(small: Screener, linear: Linear, within: float) -> None:
     state = {k: v.numpy() for k, v in small.state_dict().items()}
     ids, mask = pad(TEXTS)
     with torch.no_grad():
         expected, expected_tokens = (t.numpy() for t in small(ids, mask))
 
-    session = open_session(build(state, linear, quantised=linear is not float32), 1)
+    graph = build(state, linear, quantised=linear is not float32, seen=inputs_of(small, TEXTS))
+    session = open_session(graph, 1)
     feeds = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
     found, found_tokens = session.run(["logits", "token_logits"], feeds)
 
@@ -46,10 +50,17 @@ def test_the_graph_says_what_the_model_says(small: Screener, linear: Linear, wit
 def test_a_score_does_not_depend_on_the_rest_of_the_batch(small: Screener) -> None:
     state = {k: v.numpy() for k, v in small.state_dict().items()}
 
-    padded, _, same_width = coupling(open_session(build(state, per_token), 1), TEXTS)
+    padded, _, same_width = coupling(open_session(build(state, int8, seen=inputs_of(small, TEXTS)), 1), TEXTS)
 
     assert same_width == 0.0
     assert padded < 1e-5
+
+
+def test_integers_want_to_know_what_they_stand_for(small: Screener) -> None:
+    state = {k: v.numpy() for k, v in small.state_dict().items()}
+
+    with pytest.raises(ValueError, match="l0_qkv: nobody has looked at its inputs"):
+        build(state, int8)
 
 
 def test_calibration_lies_in_the_head(small: Screener, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from transformers import BertConfig, BertModel
 from training import fast, first_head
 from training.authored import read_authored
 from training.evaluate import Model, open_session, pad
-from training.export import HEAD_SIZE, build, per_token
+from training.export import HEAD_SIZE, build, int8
+from training.inputs import inputs_of
 from training.labels import Row
 from training.model import Screener
 from training.split import split
@@ -38,8 +39,9 @@ def whole(words: int, size: int) -> onnx.ModelProto:
         "intermediate_size": 64,
     }
     config = BertConfig(vocab_size=words, hidden_dropout_prob=0, attention_probs_dropout_prob=0, **sizes)
-    state = Screener(BertModel(config, add_pooling_layer=False)).state_dict()
-    return onnx.load_from_string(build({k: v.numpy() for k, v in state.items()}, per_token))
+    screener = Screener(BertModel(config, add_pooling_layer=False)).eval()
+    state = {k: v.numpy() for k, v in screener.state_dict().items()}
+    return onnx.load_from_string(build(state, int8, seen=inputs_of(screener, TEXTS)))
 
 
 def head(size: int, inner: int = 32) -> Head:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from typer.testing import CliRunner
 
 from tests.training.conftest import tiny_model
 from training.__main__ import app
-from training.export import build, calibrated, per_token
+from training.export import build, calibrated, int8
+from training.inputs import inputs_of, read_ranges, some_of
+from training.labels import Row
 from training.model import load_tokenizer
-from training.reopen import reopen
+from training.reopen import _as_now, reopen, state_of
 from training.train import load_trained
 from worker.classifier import LABELS
 
@@ -35,7 +38,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name.endswith("bias"):  # which begin as nothing
             torch.nn.init.normal_(weights, std=0.3)
     state = {k: v.numpy() for k, v in model.state_dict().items()}
-    (folder / "model.onnx").write_bytes(build(state, per_token))
+    seen = inputs_of(model.eval(), some_of([Row("you are a fox", {}, "test")], tokenizer))
+    # Each weight to the nearest integer, so that the largest of each output is the last of them.
+    seen = {name: replace(inputs, together=None) for name, inputs in seen.items()}
+    (folder / "model.onnx").write_bytes(build(state, int8, seen=seen))
     (folder / "config.json").write_text(json.dumps({"screener": {"version": "0.1.9"}}))
     return folder
 
@@ -50,7 +56,7 @@ def test_what_was_exported_and_reopened_is_exported_the_same(exported: Path, tmp
     reopen(exported, tmp_path)
     model, tokenizer = load_trained(tmp_path)
     state = calibrated({k: v.numpy() for k, v in model.state_dict().items()}, tmp_path)
-    found = constants(build(state, per_token))
+    found = constants(build(state, int8, seen=read_ranges(tmp_path)))
 
     assert tokenizer.get_vocab() == load_tokenizer(EMOJI).get_vocab()
     assert found.keys() == expected.keys()
@@ -103,13 +109,39 @@ def test_calibration_is_left_alone(exported: Path, tmp_path: Path) -> None:
     assert lines == {label: {"slope": 1.0, "shift": 0.0} for label in LABELS}
 
 
+def test_the_constants_of_earlier_versions_are_found_under_their_old_names(exported: Path) -> None:
+    """They had no ranges, added the query's bias alone, and that of a product behind others in the sum that follows."""
+    now = constants((exported / "model.onnx").read_bytes())
+    query = now["l0_qkv_bias"][: len(now["l0_qkv_bias"]) // 3]
+    renamed = {
+        "token_logits": "tokens",
+        "l0_projected_bias": "l0_norm1_bias",
+        "l0_narrow_bias": "l0_norm2_bias",
+    }
+    before = {"l0_q_bias": query}
+    for name, value in now.items():
+        if name.endswith(("_scale", "_zero", "l0_qkv_bias")) and name != "words_scale":
+            continue
+        old = next((old + name.removeprefix(new) for new, old in renamed.items() if name.startswith(new)), name)
+        before[old] = value
+
+    _as_now(before)
+    found, expected = state_of(before), state_of(now)
+
+    for key, value in expected.items():
+        if key.endswith(("key.bias", "value.bias")):
+            assert not found[key].any()
+        else:
+            assert (found[key] == value).all(), key
+
+
 @pytest.mark.parametrize(("op", "activation"), [("Add", "relu"), ("FastGelu", "gelu")])
 def test_which_activation_there_was_is_told_by_the_nodes(
     exported: Path, tmp_path: Path, op: str, activation: str
 ) -> None:
     before = shutil.copytree(exported, tmp_path / "before")
     model = onnx.load(before / "model.onnx")
-    next(node for node in model.graph.node if node.name == "l0_active").op_type = op
+    next(node for node in model.graph.node if node.name == "l0_norm1_sum").op_type = op
     onnx.save(model, before / "model.onnx")
 
     reopen(before, tmp_path / "work")

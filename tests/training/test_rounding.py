@@ -4,12 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from tests.training.conftest import tiny_model
-from training.labels import Row
-from training.model import load_tokenizer
-from training.rounding import moments, rounded
+from training.rounding import rounded
 
 LIMIT = 63
 
@@ -66,22 +62,3 @@ def test_what_was_learned_within_half_a_step_of_an_integer_is_not_rounded_away(i
 
     assert (nearest == before).all()
     assert off_by(inputs, weight, together, scale) < 0.25 * float(np.square(inputs @ learned).mean())
-
-
-def test_moments_are_summed_over_tokens_and_not_over_padding() -> None:
-    tokenizer = load_tokenizer([])
-    torch.manual_seed(0)
-    model = tiny_model(tokenizer).eval()
-    texts = ["hello there", "a much longer text, of which the other one is padded to the width"]
-
-    found = moments(model, tokenizer, [Row(text, {}, "test") for text in texts])
-
-    expected = 0.0
-    with torch.inference_mode():
-        for text in texts:
-            ids = torch.tensor([tokenizer(text)["input_ids"]])
-            hidden = model.encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0].double()
-            expected = expected + (hidden.T @ hidden).numpy()
-    np.testing.assert_allclose(found["token_head"], expected, rtol=1e-4, atol=1e-4)
-    assert {name.rsplit(".", 1)[-1] for name in found} == {"query", "key", "value", "dense", "token_head"}
-    assert "head" not in found

@@ -1,9 +1,11 @@
 """Training: what an epoch sees, what teaches and what does not, and a run that is cut off and goes on as if it had not been."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from training.split import PER_EPOCH
 from training.train import (
     CHECKPOINT,
     EMOJI,
+    SIZES,
     WEIGHTS,
     load_trained,
     masked_loss,
@@ -237,18 +240,61 @@ def test_what_nobody_annotated_is_learned_from_the_teacher(rows: list[Row], tmp_
     train(rows, tmp_path / "teacher", replace(SHORT, epochs=6))
     kind = [replace(r, targets={"kindness": r.targets["kindness"]}, spans=None) for r in rows]
     of_insult = {}
-    for name, teacher, untaught in (
-        ("alone", None, ()),
-        ("taught", "teacher", ()),
-        ("not asked", "teacher", ("test",)),
+    for name, teachers, untaught in (
+        ("alone", (), ()),
+        ("taught", ("teacher",), ()),
+        ("not asked", ("teacher",), ("test",)),
     ):
-        train(kind, tmp_path / name, replace(SHORT, epochs=6, teacher=teacher, untaught=untaught))
+        train(kind, tmp_path / name, replace(SHORT, epochs=6, teachers=teachers, untaught=untaught))
         model, tokenizer = load_trained(tmp_path / name)
         with torch.inference_mode():
             logits, _ = model(*pad(tokenizer(["you are fool number 3", "thank you 4 times"])["input_ids"]))
         of_insult[name] = float(logits[0, 3] - logits[1, 3])
 
     assert of_insult["taught"] > 1 > max(of_insult["alone"], of_insult["not asked"])
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_what_teachers_say_is_their_mean(rows: list[Row], tmp_path: Path) -> None:
+    """One who says yes as loudly as the other says no: nothing is learned of it, and half as much of one who says nothing."""
+    train(rows, tmp_path / "yes", SHORT)
+    of = torch.load(tmp_path / "yes" / WEIGHTS, weights_only=True)
+    for name, bias in (("no", -4.0), ("nothing", 0.0), ("yes", 4.0)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        for file in (EMOJI, SIZES):
+            if name != "yes":
+                copyfile(tmp_path / "yes" / file, tmp_path / name / file)
+        torch.save(
+            {
+                k: torch.full_like(v, bias) if k == "head.bias" else 0 * v if k == "head.weight" else v
+                for k, v in of.items()
+            },
+            tmp_path / name / WEIGHTS,
+        )
+    silent = [replace(r, targets={}, spans=None) for r in rows]
+    score = {}
+    for teachers in (("yes",), ("yes", "nothing"), ("yes", "no")):
+        run = tmp_path / "-".join(("run", *teachers))
+        train(silent, run, replace(SHORT, epochs=8, begins="nothing", teachers=teachers, taught=1.0))
+        model, tokenizer = load_trained(run)
+        with torch.inference_mode():
+            logits, _ = model(*pad(tokenizer(["thank you 4 times"])["input_ids"]))
+        score[teachers] = float(logits.mean())
+
+    assert score["yes",] > score["yes", "nothing"] + 0.5 > score["yes", "no"] + 1.0
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_a_teacher_that_reads_by_other_numbers_is_refused(rows: list[Row], tmp_path: Path) -> None:
+    """Its emoji are others, so the same number of a token is another sign to it."""
+    train(rows, tmp_path / "teacher", SHORT)
+    with_hearts = [replace(r, text=f"{r.text} \N{TWO HEARTS}") for r in rows]
+
+    with pytest.raises(ValueError, match="teacher reads by another vocabulary than run"):
+        train(with_hearts, tmp_path / "run", replace(SHORT, teachers=("teacher",)))
+
+    train(with_hearts, tmp_path / "run", replace(SHORT, teachers=("teacher",), reads_like="teacher"))
+    assert json.loads((tmp_path / "run" / EMOJI).read_bytes()) == []
 
 
 @pytest.mark.usefixtures("_tiny")
@@ -263,12 +309,12 @@ def test_a_run_goes_on_from_another_with_its_heads_and_its_emoji(rows: list[Row]
 
 
 @pytest.mark.usefixtures("_tiny")
-@pytest.mark.parametrize("recipe", [replace(SHORT, teacher="other"), replace(SHORT, begins="other")])
+@pytest.mark.parametrize("awaited", [{"teachers": ("other",)}, {"reads_like": "other"}, {"begins": "other"}])
 def test_a_run_waits_for_its_teacher_and_for_what_it_begins_with(
-    rows: list[Row], tmp_path: Path, recipe: Recipe
+    rows: list[Row], tmp_path: Path, awaited: dict[str, Any]
 ) -> None:
     with pytest.raises(FileNotFoundError):
-        train(rows, tmp_path / "run", recipe)
+        train(rows, tmp_path / "run", replace(SHORT, **awaited))
 
 
 # ---- cut off, and on again

@@ -13,9 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
-import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import typer
 from rich.console import Console
@@ -28,7 +25,6 @@ from bench.contest import Contestant, NotInstalledError
 from bench.instant import InstantClassifier, detect_nothing, instant_screener
 from bench.kafka import Drained, in_the_middle
 from bench.machine import describe_machine
-from bench.openvino_peer import without_blocks
 from bench.picture import draw
 from bench.plan import Plan
 from bench.report import PER_S, TIMES, Row, compare, number, table, to_json
@@ -48,7 +44,6 @@ from bench.texts import (
 )
 from worker.codec import decode_comment
 from worker.normalise import _PLAIN, normalise
-from worker.onnx import model_folder
 from worker.records import MAX_TEXT_CHARACTERS, Decision
 from worker.screening import Record
 
@@ -386,17 +381,3 @@ def test_every_file_that_a_layer_names_is_there() -> None:
     files = [prefix for prefixes in LAYERS.values() for prefix in prefixes if prefix.startswith("worker/")]
 
     assert [file for file in files if not (ROOT / file).exists()] == []
-
-
-def test_the_graph_without_blocks_says_the_same() -> None:
-    file = model_folder("default") / "model.onnx"
-    feeds = {"input_ids": np.arange(2000, 2024).reshape(2, 12), "attention_mask": np.ones((2, 12), np.int64)}
-    plain = without_blocks(onnx.load(file))
-
-    found, expected = (
-        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], feeds)[0]
-        for model in (plain.SerializeToString(), file)
-    )
-
-    assert not [node.name for node in plain.graph.node if any(a.name == "block_size" for a in node.attribute)]
-    assert (found == expected).all()

@@ -204,6 +204,17 @@ async def test_fenced_by_a_broker_that_waited_too_long_it_goes_on(bench: Bench) 
     assert bench.brokers.written == [b"one"]
 
 
+async def test_what_fails_while_the_partition_goes_elsewhere_is_not_tried_again(bench: Bench) -> None:
+    """In a rebalance, or when it is asked to end: what was begun may be finished, and holds up nobody."""
+    ledger = await bench.ledger()
+    bench.owned = False
+    assert await ledger.commit([ONE], 1, bench.owns) == []
+    bench.brokers.fail("begin", KafkaConnectionError())
+    with pytest.raises(Lost):
+        await ledger.commit([TWO], 2, bench.owns)
+    assert bench.brokers.written == [b"one"]
+
+
 async def test_a_zombie_that_does_not_know_it_yet_repeats_nothing_of_its_heir(bench: Bench) -> None:
     zombie, heir = await bench.ledger(), await bench.ledger()
     assert await heir.commit([ONE], 1, bench.owns) == []
