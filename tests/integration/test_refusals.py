@@ -47,7 +47,7 @@ async def test_a_port_that_somebody_has(broker: Broker, topics: Topics, tmp_path
 @pytest.mark.parametrize(
     ("setting", "content", "says"),
     [
-        ("model", None, "SCREENER_MODEL: {path} has no model.onnx and no config.json and no tokenizer.json"),
+        ("model", None, "SCREENER_MODEL: {path} is none of the shipped models, and no folder"),
         ("policy", "id: mine\nversion: 1\nlabels:\n  insults:\n    all: {hold: 0.5}\n", "{path}:4: labels.insults"),
     ],
 )
