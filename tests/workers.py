@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -123,10 +124,14 @@ class WorkerProcess:
 
     def until_said(self, line: str) -> None:
         """Wait until /metrics says it. Blocks."""
+        self.until_matched(re.escape(line))
+
+    def until_matched(self, pattern: str, every_s: float = 0.2) -> None:
+        """Wait until something that /metrics says matches. Blocks."""
         deadline = time.monotonic() + START_S
-        while line not in self.metrics():
-            assert time.monotonic() < deadline, f"/metrics never said {line}"
-            time.sleep(0.2)
+        while not re.search(pattern, self.metrics(), re.MULTILINE):
+            assert time.monotonic() < deadline, f"/metrics never said {pattern}"
+            time.sleep(every_s)
 
     def _is_ok(self, path: str) -> bool:
         try:

@@ -65,6 +65,7 @@ _MADE_BY: Final = {
     "tokenizer.json": "export",
     "config.json": "export",
     "figures.json": "evaluate",
+    "ranges.json": "reopen",
     "first.onnx": "fast",
 }
 
@@ -199,8 +200,8 @@ def export(work: Work = WORK, model: Model = MODEL) -> None:
     """Write model.onnx (int8), the tokenizer and config.json."""
     _need(work, "model.pt", "calibration.json")
     been_integers = (work / REOPENED).is_file()
-    if not been_integers:
-        _need(work, "train.jsonl")
+    # A model from before 0.6.0 has no ranges to be reopened with: it can be gone on from, and not exported as it is.
+    _need(work, "ranges.json" if been_integers else "train.jsonl")
     from training.export import export as run
 
     run([] if been_integers else load_rows(work / "train.jsonl"), work, model)

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.classifier import LABELS
-from worker.codec import decode_comment
+from worker.codec import decode_comment, typed
 from worker.errors import InvalidRecord, StartupError
 from worker.language import UNDETERMINED, Detection, Language, settle
 from worker.operating_points import Points, operating_points_of
@@ -180,10 +180,9 @@ def _score(text: str, model: str, label_map: Path | None) -> tuple[Mapping[str, 
 
 def _check(text: str | None, language: str | None) -> None:
     """Stop where a worker would not get as far as the policy."""
-    fields = {"comment_id": "1", "created_at": "2026-01-01T00:00:00Z", "text": "text" if text is None else text}
-    value = json.dumps(fields | ({} if language is None else {"language": language}), ensure_ascii=False)
+    fields = {"text": "text" if text is None else text, "language": language}
     try:
-        decode_comment(value.encode("utf-8", "surrogateescape"))
+        decode_comment(typed(fields))
     except InvalidRecord as error:
         _stop([f"{error.reason}: {error.message}"])
 

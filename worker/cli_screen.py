@@ -8,9 +8,8 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -24,6 +23,7 @@ from rich.text import Text
 from worker import codec, dead_letters
 from worker.cli_scoring import open_screener
 from worker.errors import StartupError
+from worker.labelled import refuse_twice
 from worker.records import AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
 
@@ -85,7 +85,7 @@ def screen(
 
 def _screen_text(screener: Screener, text: str, audience: AgeBand, community: str | None, output: str) -> None:
     fields = {"text": text, "audience_age_band": audience, "community_id": community}
-    record = Record(_to_json({name: value for name, value in fields.items() if value is not None}, 1))
+    record = Record(codec.typed({name: value for name, value in fields.items() if value is not None}, 1))
     outcome = screener.screen([record])[0]
     if isinstance(outcome, Rejection):
         raise StartupError(f"{outcome.reason}: {outcome.message}")
@@ -192,7 +192,7 @@ def _json_values(stream: BinaryIO, *, fill: bool) -> Iterator[bytes]:
 def _filled(value: bytes, number: int) -> bytes:
     try:
         fields = json.loads(value)
-        return _to_json(fields, number) if isinstance(fields, dict) else value
+        return codec.typed(fields, number) if isinstance(fields, dict) else value
     except (ValueError, RecursionError):
         # Not JSON, half a surrogate pair, nested too deeply: decoding names it.
         return value
@@ -211,7 +211,9 @@ def _csv_values(stream: BinaryIO) -> Iterator[bytes]:
     reader = csv.DictReader(lines, strict=True)
     rows: Iterable[dict[str | None, Any]] = reader
     try:
-        reader.fieldnames = _header(reader.fieldnames or [])
+        header = [name.strip() for name in reader.fieldnames or []]
+        refuse_twice(header, header)
+        reader.fieldnames = header
         for number, row in enumerate(rows, start=1):
             # A short row has None, a long one a list under None; an empty cell of an optional field says nothing.
             fields = {name: cell for name, cell in row.items() if isinstance(name, str) and (cell or name == "text")}
@@ -220,22 +222,9 @@ def _csv_values(stream: BinaryIO) -> Iterator[bytes]:
                 fields["text"] = [
                     cell for cells in row.values() for cell in (cells if isinstance(cells, list) else [cells])
                 ]
-            yield _to_json(fields, number)
+            yield codec.typed(fields, number)
     except csv.Error as error:
         raise StartupError(f"line {reader.line_num}: not CSV: {error}") from error
     finally:
         # Whoever opened the stream closes it.
         lines.detach()
-
-
-def _header(names: Sequence[str]) -> list[str]:
-    """The names of a file's columns. Raises StartupError where one stands there twice: which was meant?"""
-    bare = [name.strip() for name in names]
-    if twice := sorted(name for name, count in Counter(bare).items() if count > 1):
-        raise StartupError(f"line 1: the header has {', '.join(twice)} twice")
-    return bare
-
-
-def _to_json(fields: dict[str, Any], number: int) -> bytes:
-    named = {"comment_id": str(number), "created_at": datetime.now(UTC).isoformat()} | fields
-    return json.dumps(named, ensure_ascii=False).encode("utf-8", "surrogateescape")

@@ -7,7 +7,7 @@ it has moved a topic into the dead letters.
 import importlib.metadata
 from collections import deque
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final
 
 from worker.errors import DeadLetterLimit, Reason
@@ -113,11 +113,10 @@ class Limit:
 
     def refuse(self, reason: Reason, count: int) -> None:
         """So many records that were noted as decisions, of late, are dead letters after all. Raises as `note`."""
-        for at in reversed(range(len(self._recent))):
-            if count and not self._recent[at]:
-                self._recent[at] = True
-                self._dead += 1
-                count -= 1
+        decided = (at for at in reversed(range(len(self._recent))) if not self._recent[at])
+        for at in islice(decided, count):
+            self._recent[at] = True
+            self._dead += 1
         self._row = max(self._row, sum(1 for _ in takewhile(bool, reversed(self._recent))))
         self._check(reason)
 

@@ -239,12 +239,17 @@ def _csv_rows(
         lines.detach()
 
 
+def refuse_twice(header: Sequence[str], used: Collection[str]) -> None:
+    """Raises StartupError where a column that is used stands in a file's header twice: which was meant?"""
+    counts = Counter(header)
+    if twice := sorted(name for name in set(used) if counts[name] > 1):
+        raise StartupError(f"line 1: the header has {', '.join(twice)} twice")
+
+
 def _check_header(
     header: Sequence[str], used: Collection[str], names: Mapping[str, str], required: Collection[str]
 ) -> None:
-    counts = Counter(header)
-    if twice := sorted(name for name in used if counts[name] > 1):
-        raise StartupError(f"line 1: the header has {', '.join(twice)} twice")
+    refuse_twice(header, used)
     if missing := sorted(set(required) - set(header)):
         raise StartupError(f"line 1: the header has no column {', '.join(missing)}")
     columns: dict[str, str] = {}

@@ -6,7 +6,7 @@ it has stopped fetching.
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -77,18 +77,18 @@ class LagMeter:
         unmoved = [
             partition
             for partition, lag in lags.items()
-            if lag and partition not in at_work and before.get(partition) == self._seen[partition]
+            if lag
+            and partition not in at_work
+            and before.get(partition) == self._seen[partition] != self._empty.get(partition)
         ]
-        for partition in await self._read_to_the_end(
-            partition for partition in unmoved if self._empty.get(partition) != self._seen[partition]
-        ):
+        for partition in await self._read_to_the_end(unmoved):
             self._empty[partition] = self._seen[partition]
         return {
             partition: 0 if self._empty.get(partition) == self._seen[partition] else lag
             for partition, lag in lags.items()
         }
 
-    async def _read_to_the_end(self, partitions: Iterable[int]) -> list[int]:
+    async def _read_to_the_end(self, partitions: Collection[int]) -> list[int]:
         """Those of these partitions that can be read to their ends, from their positions on, and bring no record."""
         left = {partition: TopicPartition(self._topic, partition) for partition in partitions}
         if not left:

@@ -71,8 +71,8 @@ class Verdict(Struct, frozen=True):
     reasons: list[ReasonGiven]
 
 
-# Label, whether it is a harm, the lowest threshold, the rules strongest first.
-_Row = tuple[str, bool, float, tuple[Rule, ...]]
+# Label, whether it is a harm, whether it is escalated for, the lowest threshold, the rules that may fire, strongest first.
+_Row = tuple[str, bool, bool, float, tuple[Rule, ...]]
 
 
 class Policy:
@@ -125,8 +125,7 @@ class Policy:
 
     def rules_for(self, audience: AgeBand | None, community_id: str | None) -> Iterator[tuple[str, Rule]]:
         """Each label with each of its rules for this audience, strongest first; without those that never fire."""
-        rows = self._rows(audience, community_id)
-        return ((label, rule) for label, *_, rules in rows for rule in rules if rule.threshold != NEVER)
+        return ((label, rule) for label, *_, rules in self._rows(audience, community_id) for rule in rules)
 
     def language_rule(self, audience: AgeBand | None, community_id: str | None) -> LanguageRule:
         """What happens to a comment in a language that the model does not know."""
@@ -152,7 +151,7 @@ class Policy:
         severity = 0.0
         reasons = []
         rows = self._rows(audience, community_id)
-        for label, is_harm, floor, rules in rows:
+        for label, is_harm, _, floor, rules in rows:
             score = scores.get(label)
             if score is None:
                 continue
@@ -188,8 +187,7 @@ class Policy:
             for rows in table.values():
                 for label, *_, rules in rows:
                     for rule in rules:
-                        if rule.threshold != NEVER:
-                            yield label, rule
+                        yield label, rule
 
     def _rows(self, audience: AgeBand | None, community_id: str | None) -> tuple[_Row, ...]:
         table = self._default if community_id is None else self._communities.get(community_id, self._default)
@@ -204,7 +202,7 @@ def _seen_by_a_person(reasons: list[ReasonGiven], rows: Sequence[_Row]) -> list[
     removing = {reason.label for reason in reasons if reason.action is Action.REMOVE}
     if not removing:
         return reasons
-    dangers = {label for label, *_, rules in rows if rules and rules[0].action is Action.ESCALATE}
+    dangers = {label for label, _, is_danger, *_ in rows if is_danger}
     return [
         replace(reason, action=Action.ESCALATE)
         if reason.label in dangers and reason.action.strength >= Action.HOLD.strength and removing - {reason.label}
@@ -223,11 +221,14 @@ def _rows_by_band(rules: Rules) -> dict[AgeBand, tuple[_Row, ...]]:
             else tuple(sorted(rules.get((label, band), ()), key=lambda rule: -rule.action.strength))
             for label in LABELS
         }
-        table[band] = tuple(
-            (label, label in HARM_LABELS, min((rule.threshold for rule in own), default=math.inf), own)
-            for label, own in by_label.items()
-        )
+        table[band] = tuple(_row(label, own) for label, own in by_label.items())
     return table
+
+
+def _row(label: str, rules: Sequence[Rule]) -> _Row:
+    may_fire = tuple(rule for rule in rules if rule.threshold != NEVER)
+    is_danger = any(rule.action is Action.ESCALATE for rule in rules)
+    return label, label in HARM_LABELS, is_danger, min((rule.threshold for rule in may_fire), default=NEVER), may_fire
 
 
 def _with_unknown(rules: LanguageRules) -> dict[AgeBand, LanguageRule]:

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from msgspec import structs
 
-from tests.audit import PATIENCE_S, Audit
+from tests.audit import Audit
 from tests.comments import comments
 from tests.topics import Topics, fresh_topics
 from tests.workers import SLOWLY, WorkerProcess
@@ -143,9 +143,7 @@ async def test_who_is_asked_to_end_while_the_brokers_are_silent_waits_no_longer_
     ):
         for _, value in comments(10_000):
             await producer.send(topics.comments, value=value)
-        async with asyncio.timeout(PATIENCE_S):
-            while not re.search(r"^screener_in_flight [1-9]", await asyncio.to_thread(worker.metrics), re.MULTILINE):  # noqa: ASYNC110  only asking tells
-                await asyncio.sleep(0.02)
+        await asyncio.to_thread(worker.until_matched, r"^screener_in_flight [1-9]", 0.02)
         assert own_broker.pid is not None
         os.kill(own_broker.pid, signal.SIGSTOP)
         try:
