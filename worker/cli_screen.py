@@ -70,7 +70,8 @@ def screen(
         _screen_text(screener, text, audience, community, output)
         return
     assert input_ is not None  # noqa: S101  settled above; for the type checker
-    if output != _STANDARD and Path(output).exists() and input_ != _STANDARD and Path(output).samefile(input_):
+    files = _STANDARD not in (input_, output) and Path(input_).exists() and Path(output).exists()
+    if files and Path(output).samefile(input_):
         raise StartupError(f"{output}: the output would overwrite the input")
     with ExitStack() as stack:
         try:
@@ -191,10 +192,12 @@ def _json_values(stream: BinaryIO, *, fill: bool) -> Iterator[bytes]:
 
 def _filled(value: bytes, number: int) -> bytes:
     try:
-        fields = json.loads(value)
-        return codec.typed(fields, number) if isinstance(fields, dict) else value
+        fields = json.loads(codec.without_halves(value))
+        if not isinstance(fields, dict):
+            return value
+        return codec.typed({name: of for name, of in fields.items() if of is not None or name == "text"}, number)
     except (ValueError, RecursionError):
-        # Not JSON, half a surrogate pair, nested too deeply: decoding names it.
+        # Not JSON, half a surrogate pair in an id, nested too deeply: decoding names it.
         return value
 
 

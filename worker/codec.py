@@ -29,6 +29,7 @@ _encoder: Final = msgspec.json.Encoder()
 # Whole messages, or their ends: what msgspec quotes of the record may look like either.
 _FIELD: Final = re.compile(r" - at `\$\.(\w+)`\Z")
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+_HALF: Final = re.compile(r"[\ud800-\udfff]")
 _IDS: Final = ("comment_id", "author_id", "content_id", "content_owner_id", "parent_comment_id", "community_id")
 _REASON_OF_FIELD: Final = dict.fromkeys(_IDS, Reason.INVALID_ID) | {
     "text": Reason.INVALID_TEXT,
@@ -37,7 +38,7 @@ _REASON_OF_FIELD: Final = dict.fromkeys(_IDS, Reason.INVALID_ID) | {
 
 
 def decode_comment(value: bytes) -> Comment:
-    """Read one comment.
+    """Read one comment. Half a surrogate pair in its text, where somebody cut an emoji in two, is read as U+FFFD.
 
     Raises:
         InvalidRecord: with the reason, naming the field and what was expected of it, never what it held.
@@ -47,9 +48,24 @@ def decode_comment(value: bytes) -> Comment:
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        # Not always does it say that it was this.
+        if (mended := without_halves(value)) != value:
+            return decode_comment(mended)
         raise _malformed(value, str(error)) from None
     except RecursionError:
         raise InvalidRecord(Stage.DECODE, Reason.INVALID_JSON, "nested too deeply") from None
+
+
+def without_halves(value: bytes) -> bytes:
+    """With U+FFFD for each half of a surrogate pair in the text, so that no comment goes unscreened for one; or as it was."""
+    try:
+        fields = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    text = fields.get("text") if isinstance(fields, dict) else None
+    if not isinstance(text, str) or not _HALF.search(text):
+        return value
+    return json.dumps({**fields, "text": _HALF.sub("\ufffd", text)}).encode()
 
 
 def typed(fields: Mapping[str, Any], number: int = 1) -> bytes:
@@ -65,8 +81,11 @@ def comment_id(value: bytes | None) -> str | None:
     """Which comment it is, without a look at the rest; None where that cannot be told."""
     try:
         return None if value is None else _names.decode(value).comment_id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except msgspec.ValidationError:
         return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        mended = value and without_halves(value)
+        return None if mended == value else comment_id(mended)
 
 
 def encode(record: Decision | DeadLetter) -> bytes:
@@ -81,7 +100,7 @@ def _malformed(value: bytes, message: str) -> InvalidRecord:
     except UnicodeDecodeError as error:
         return InvalidRecord(Stage.DECODE, Reason.INVALID_UTF8, f"not UTF-8 at byte {error.start}")
     if "surrogate" in message:
-        return InvalidRecord(Stage.DECODE, Reason.INVALID_TEXT, "half of a surrogate pair is not a character")
+        return InvalidRecord(Stage.DECODE, Reason.INVALID_FIELD, "half of a surrogate pair is not a character")
     return InvalidRecord(Stage.DECODE, Reason.INVALID_JSON, message)
 
 

@@ -6,7 +6,8 @@ languages is handed in (`worker.langid`), the rules for when to believe it stand
 **What a text says** (`Detector.detect`, on normalised text; the answer depends on nothing else):
 
 1. Words in another script than Latin make up a third of its letters, or twenty of them: not English, however short it is.
-   A single letter is a face (`ツ`, `ಠ_ಠ`) and no word, unless it is a Chinese character that stands alone.
+   A single letter is a face (`ツ`, `ಠ_ಠ`) and no word, unless it is a Chinese character that stands alone, or one of four of its
+   script that do: those are a word that was spelt out.
 2. Else only Latin words count: no links, @names, #tags, words with digits, and no laughter, which has no language. With fewer
    than 2 words or 10 letters left, it cannot be told: "lol", "gg", "❤️" and "nice vid" are everywhere.
 3. English has at most 2 % and some language at least 30 %: not English. Which language is named from 50 % on, else `und`.
@@ -30,7 +31,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final, NamedTuple
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 """Raised with every change of these rules, or of what ranks languages: a decision's id depends on it."""
 SUPPORTED: Final = frozenset({"en"})
 """Primary subtags of the languages that the model knows."""
@@ -50,8 +51,11 @@ _OTHER_AT_LEAST: Final = 0.3
 _NAMED_FROM: Final = 0.5
 _FOREIGN_LETTERS: Final = 20
 _FOREIGN_SHARE: Final = 1 / 3
+_SPELT_OUT: Final = 4
 
 _NOISE: Final = re.compile(r"https?://\S+|www\.\S+|[@#]\w+|&#?\w+;|\brt\b|\b\w*\d\w*", re.IGNORECASE)
+_MAY_BE_NOISE: Final = re.compile(r"[@#&\d]|://|www\.|\brt\b", re.IGNORECASE)
+"""Found in all that has noise, a third of the time."""
 _LAUGHTER: Final = re.compile(
     r"\b(?:[aeio]*(?:[hj]+[aeio]+){2,}[hj]*|a*h+|ha+h*|heh+|k{2,}|l+(?:o+l+)+z*|lm+f?ao+|x+d+)\b"
 )
@@ -129,9 +133,12 @@ class _Look(NamedTuple):
 
 
 def _look(text: str) -> _Look:
-    foreign = "" if text.isascii() else _foreign(text)
-    latin = _LAUGHTER.sub(" ", _NOISE.sub(" ", text).lower())
-    words = [word for word in _WORD.findall(latin) if text.isascii() or _script(word[0]) == _LATIN]
+    quiet = _NOISE.sub(" ", text) if _MAY_BE_NOISE.search(text) else text
+    words = _WORD.findall(_LAUGHTER.sub(" ", quiet.lower()))
+    foreign = ""
+    if not text.isascii():
+        foreign = _foreign(text)
+        words = [word for word in words if _script(word[0]) == _LATIN]
     letters = sum(map(len, words))
     others = len(foreign) - foreign.count(" ")
     if others and (others >= _FOREIGN_LETTERS or others >= _FOREIGN_SHARE * (letters + others)):
@@ -183,14 +190,15 @@ def _foreign(text: str) -> str:
     # Vowel signs and accents are marks: they would cut a word in pieces, and are no letters.
     bare = "".join(character for character in text if not unicodedata.category(character).startswith("M"))
     found = []
+    alone: dict[str, list[str]] = {}
     for letters in _LETTERS.findall(bare):
         runs = [(script, "".join(run)) for script, run in groupby(letters, _script)]
-        found += [
-            run
-            for script, run in runs
-            if script != _LATIN and (len(run) > 1 or (len(runs) == 1 and _is_ideograph(run)))
-        ]
-    return " ".join(found)
+        for script, run in runs:
+            if script != _LATIN and (len(run) > 1 or (len(runs) == 1 and _is_ideograph(run))):
+                found.append(run)
+            elif script != _LATIN and len(runs) == 1:
+                alone.setdefault(script, []).append(run)
+    return " ".join([*found, *("".join(run) for run in alone.values() if len(run) >= _SPELT_OUT)])
 
 
 @lru_cache(4096)

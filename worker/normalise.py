@@ -16,20 +16,20 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
-from worker.obfuscation import THRICE, TRICKS, Edit, Trick, may_be
+from worker.obfuscation import NOT_PLAIN, TRICKS, Edit, Trick, may_be
 
 # Zero-width and directional marks, soft hyphens, byte-order marks, word joiners: invisible, and used to cut words in two.
-# Variation selectors have a meaning after an emoji only.
+# And controls that are no white space, which chat programs do not draw. Variation selectors have a meaning after an emoji only.
 _INVISIBLE: Final = re.compile(
-    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f"
     r"\ufeff\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+|(?<=[^\W\d_])[\ufe00-\ufe0f]+"
 )
 # U+200D stays where it joins emoji: without it a family becomes four strangers.
 _JOINER_AT_LETTER: Final = re.compile(r"(?<=\w)\u200d+|(?<!\u200d)\u200d++(?=\w)")
-# Single characters for a whole phrase, which would make a text many times as long as it may be.
-_PHRASES: Final = re.compile(r"[\ufdfa\ufdfb]")
+# Single characters for a whole word or phrase, which would make a text many times as long as it may be.
+_PHRASES: Final = re.compile(r"[\ufdfa\ufdfb\u3300-\u3357\u33ae\u33af]")
 # And Braille's empty cell, which chat programs draw as a space.
-_BLANK: Final = r"\s\x00-\x08\x0e-\x1f\x7f-\x9f\u2800"
+_BLANK: Final = r"\s\u2800"
 _SPACE: Final = re.compile(rf"(?! )[{_BLANK}][{_BLANK}]*| [{_BLANK}]+")
 # Past three, one more repeated letter carries no more meaning: "noooooooo" and "nooooo" are one text.
 # Stars behind a letter count what is hidden: f*** is not f*****.
@@ -42,9 +42,9 @@ _WORD: Final = r"(?:[A-Za-z]{2,}+')?[A-Za-z]{2,}+"
 _BREAK: Final = r"[,.?!;:]? "
 _PLAIN: Final = re.compile(rf"(?:(?:{_ONE}{_BREAK})?+{_WORD}{_BREAK})*+(?:{_ONE}{_BREAK})?+{_WORD}[.?!]?")
 # What `_SPACE`, `_STRETCHED` or the undoing of stretched words would change in a text in ASCII.
-_UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f]| (?: |\Z)|\A |([A-Za-z])\1\1|([^A-Za-z])\2{3}", re.DOTALL)
+_UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f]| (?: |\Z)|\A |(?i:([a-z])\1\1)|([^A-Za-z])\2{3}", re.DOTALL)
 
-VERSION: Final = "3"
+VERSION: Final = "4"
 """Raised with every change that makes some text read differently (here, in `obfuscation`, in `words.txt`, in `tokenizer`): a
 decision's id depends on it."""
 
@@ -73,7 +73,7 @@ class Normalised:
 
 def normalise(text: str) -> str:
     """Fold what looks the same, drop what cannot be seen, undo disguises, single the spaces, shorten runs to three."""
-    if _PLAIN.fullmatch(text) and not THRICE.search(text):
+    if _PLAIN.fullmatch(text) and not NOT_PLAIN.search(text):
         return text
     if text.isascii() and not _UNTIDY.search(text) and not may_be(text):
         return text

@@ -109,10 +109,13 @@ _COUSINS: Final = dict(
         strict=True,
     )
 )
-_LOOKALIKES: Final = {**_TWINS, **_ODD_LATIN, **_COUSINS}
+# Of other languages in Latin script: they are read as English ones where that makes a word that people disguise. "før" is Danish.
+_NEIGHBOURS: Final = dict(zip("ıøłđħŧØŁĐĦŦ", "ioldhtOLDHT", strict=True))
+_LOOKALIKES: Final = {**_TWINS, **_ODD_LATIN, **_COUSINS, **_NEIGHBOURS}
 _ANY_LOOKALIKE: Final = re.compile(f"[{''.join(_LOOKALIKES)}]")
 _FOLD: Final = str.maketrans(_LOOKALIKES)
 _WORD: Final = re.compile(r"[^\W\d_]+")
+_ASCII_WORD: Final = re.compile(r"(?<![^\W_])[A-Za-z]+(?![^\W_])")
 _LATIN_END: Final = "\u024f"
 _GREEK: Final = re.compile(r"[\u0370-\u03ff]")
 
@@ -153,6 +156,8 @@ def lookalikes(text: str) -> list[Edit]:
 
 
 def _is_latin_in_disguise(word: str) -> bool:
+    if any(c in _NEIGHBOURS for c in word):
+        return is_disguised(word.translate(_FOLD).lower())
     # Two letters make a word too easily: ΔT.
     if len(word) > 2 and is_known(word.translate(_FOLD).lower()):  # noqa: PLR2004
         return True
@@ -173,9 +178,24 @@ def _is_odd_latin(word: str) -> bool:
 def _is_twin(word: str) -> bool:
     """Whether a word of nothing but lookalikes, among Latin ones, is English. α and ε stand alone in every science."""
     plain = word.translate(_FOLD).lower()
-    if any(c in _COUSINS for c in word):
+    if any(c in _COUSINS or c in _NEIGHBOURS for c in word):
         return is_disguised(plain)
     return _is_odd_latin(word) or (is_known(plain) and not (len(word) == 1 and _GREEK.match(word)))
+
+
+_CAPITAL_I: Final = re.compile(r"[a-z]I")
+
+
+def capital_i(text: str) -> list[Edit]:
+    """kiII, asshoIe → kill, asshole: in most fonts a capital I is an l."""
+    if not _CAPITAL_I.search(text):
+        return []
+    edits: list[Edit] = []
+    for match in _ASCII_WORD.finditer(text):
+        word = match[0]
+        if _CAPITAL_I.search(word) and not is_known(word.lower()) and is_known(word.replace("I", "l").lower()):
+            edits += [(match.start() + at, match.start() + at + 1, "l") for at, c in enumerate(word) if c == "I"]
+    return _outside_addresses(text, edits)
 
 
 # ---- letters with something between them
@@ -235,6 +255,7 @@ _ODD: Final = re.compile(
 )
 _TOKEN: Final = re.compile(r"[\w@$!|+*#%&?¡€¢©£¥.\-~^=]+")
 _SEPARATORS: Final = re.compile(r"[-._*~]+")
+_PART: Final = re.compile(r"(?:[^-._~^=?#%&!]|!(?![!.?,]))+")
 _BEFORE_A_WORD: Final = "*#._-~^=?%&|+"
 _AFTER_A_WORD: Final = "!?.,-_~^=#%&|"
 
@@ -256,8 +277,20 @@ def signs(text: str) -> list[Edit]:
             bare = bare.rstrip("*")
         if bare.isalpha() or any(c.isalpha() and not c.isascii() for c in bare):
             continue
-        edits += _undo_signs(bare, start)
+        edits += _undo_signs(bare, start) or _undo_signs_of_parts(bare, start)
     return _outside_addresses(text, edits)
+
+
+def _undo_signs_of_parts(token: str, start: int) -> list[Edit]:
+    """away.b1tch, b1tch...ugly: no space where one ought to be. Only words that people disguise: file.3d is a name."""
+    edits: list[Edit] = []
+    for match in _PART.finditer(token):
+        part = match[0]
+        if part != token and not part.isalpha():
+            word = unleet(part.lower()) or unmask(part.lower())
+            if word is not None and is_disguised(word):
+                edits += _undo_signs(part, start + match.start())
+    return edits
 
 
 def _undo_signs(token: str, start: int) -> list[Edit]:
@@ -294,18 +327,17 @@ def _is_name(token: str) -> bool:
 
 # ---- stretched letters, and words without spaces
 
-THRICE: Final = re.compile(r"([A-Za-z])\1\1")
-_ASCII_WORD: Final = re.compile(r"(?<![^\W_])[A-Za-z]+(?![^\W_])")
+_THRICE: Final = re.compile(r"([A-Za-z])\1\1", re.IGNORECASE | re.ASCII)
 
 
 def stretched(text: str) -> list[Edit]:
     """fuuuck → fuck. Other words keep three: nooo is not no."""
-    if not THRICE.search(text):
+    if not _THRICE.search(text):
         return []
     edits: list[Edit] = []
     for match in _ASCII_WORD.finditer(text):
         token = match[0].lower()
-        if not THRICE.search(token):
+        if not _THRICE.search(token):
             continue
         word = unstretch(token)
         if word is None:
@@ -353,10 +385,14 @@ def _tag_words(tag: str) -> list[str]:
     return cut_up(tag.lower()) or [tag]
 
 
+NOT_PLAIN: Final = re.compile(rf"(?i:([a-z])\1\1)|{_CAPITAL_I.pattern}", re.ASCII)
+"""What a trick could be made of in a text of nothing but plain words: stretched letters, and a capital I that is none."""
+
 TRICKS: Final[tuple[Trick, ...]] = (
     emoji_letters,
     indicator_letters,
     lookalikes,
+    capital_i,
     keycap_letters,
     spelt_out,
     signs,
@@ -366,7 +402,7 @@ TRICKS: Final[tuple[Trick, ...]] = (
 """In this order: what a later one reads is made of what the earlier ones leave."""
 
 _MAY_BE_ASCII: Final = re.compile(
-    rf"{_ODD.pattern}|(?<![^\W_])[A-Za-z01345@$!](?:{_BETWEEN})[A-Za-z01345@$!](?:{_BETWEEN})|#[A-Za-z]{{4}}"
+    rf"{_ODD.pattern}|{_CAPITAL_I.pattern}|(?<![^\W_])[A-Za-z01345@$!](?:{_BETWEEN})[A-Za-z01345@$!](?:{_BETWEEN})|#[A-Za-z]{{4}}"
 )
 
 

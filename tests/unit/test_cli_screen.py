@@ -204,13 +204,24 @@ def test_fill_gives_what_is_missing_and_changes_nothing_else(tmp_path: Path) -> 
     assert written[1]["created_at"] == "2026-11-24T11:59:00Z"
 
 
+def test_fill_reads_half_of_a_surrogate_pair_as_the_worker_does_and_fills_what_is_null(tmp_path: Path) -> None:
+    """Four of Python's own escapes are a fox, which nobody has written."""
+    content = jsonl(b'{"text": "\\udcf0\\udc9f\\udca6\\udc8a", "comment_id": null, "created_at": null}')
+
+    [decision] = lines(screen_file(tmp_path, content, "--fill"))
+
+    assert outcomes([decision]) == [("1", "allow")]
+    [as_read] = lines(screen_file(tmp_path, jsonl('{"text": "\ufffd\ufffd\ufffd\ufffd"}'.encode()), "--fill"))
+    assert decision["decision_id"] == as_read["decision_id"]
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         (b"no json", "invalid_json"),
         (b'{"text": "a\xffb"}', "invalid_utf8"),
         (b'["text"]', "not_an_object"),
-        (b'{"text": "a\\ud800 and what follows"}', "invalid_text"),
+        (b'{"text": "a", "author_id": "\\ud800 and what follows"}', "invalid_field"),
         (b'{"text": "a", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "invalid_json"),
         (b'{"text": 3}', "invalid_text"),
     ],

@@ -122,11 +122,6 @@ def test_another_zone_is_the_same_moment() -> None:
         (value(text=["hello"]), Reason.INVALID_TEXT, "text: Expected `str`, got `array`"),
         (value(text="x" * 10_001), Reason.INVALID_TEXT, "text: Expected `str` of length <= 10000"),
         (value(text="🦊" * 10_001), Reason.INVALID_TEXT, "text: Expected `str` of length <= 10000"),
-        (
-            value().replace(b"hello", rb"\ud83e"),
-            Reason.INVALID_TEXT,
-            "half of a surrogate pair is not a character",
-        ),
         # Timestamps
         (value(created_at="yesterday"), Reason.INVALID_TIMESTAMP, "created_at: Invalid RFC3339 encoded datetime"),
         (
@@ -140,6 +135,11 @@ def test_another_zone_is_the_same_moment() -> None:
         (value(audience_age_band="13-15"), Reason.INVALID_FIELD, "audience_age_band: not one of the known values"),
         (value(author_age_band=12), Reason.INVALID_FIELD, "author_age_band: Expected `str | null`, got `int`"),
         (value(language=""), Reason.INVALID_FIELD, "language: Expected `str` of length >= 1"),
+        (
+            value(author_id="a-1 by name").replace(b"a-1", rb"\ud83e"),
+            Reason.INVALID_FIELD,
+            "half of a surrogate pair is not a character",
+        ),
         (value(language="x" * 36), Reason.INVALID_FIELD, "language: Expected `str` of length <= 35"),
     ],
     ids=lambda given: repr(given)[:40] if isinstance(given, bytes) else "",
@@ -160,6 +160,28 @@ def test_every_reason_of_decoding_has_a_case_above() -> None:
 def test_the_limit_of_a_text_is_in_characters_whatever_bytes_they_take(character: str) -> None:
     assert decode_comment(value(text=character * 10_000)).text == character * 10_000
     assert refusal(value(text=character * 10_001)).reason is Reason.INVALID_TEXT
+
+
+@pytest.mark.parametrize(
+    ("escaped", "read"),
+    [
+        (rb"cut in two \ud83e", "cut in two \ufffd"),
+        (rb"\udd8a the other half", "\ufffd the other half"),
+        (rb"\udd8a\ud83e \ud83e\udd8a", "\ufffd\ufffd 🦊"),
+        (rb"\\ud83e \ud83e", "\\ud83e \ufffd"),
+    ],
+)
+def test_half_of_a_surrogate_pair_hides_no_text(escaped: bytes, read: str) -> None:
+    raw = value().replace(b"hello", escaped)
+
+    assert decode_comment(raw).text == read
+    assert comment_id(raw) == decode_comment(raw).comment_id == "c1"
+
+
+def test_what_has_half_of_a_pair_is_as_wrong_as_without() -> None:
+    assert refusal(value(author_age_band=12).replace(b"hello", rb"\ud83e")).reason is Reason.INVALID_FIELD
+    assert refusal(value().replace(b"hello", rb"\ud83e")[:-1]).reason is Reason.INVALID_FIELD
+    assert comment_id(value().replace(b"hello", rb"\ud83e")[:-1]) is None
 
 
 def test_an_escaped_surrogate_pair_is_a_character() -> None:

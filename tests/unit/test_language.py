@@ -73,6 +73,7 @@ def asked(text: str) -> list[str]:
         "¯\\_(ツ)_/¯",
         "ಠ_ಠ",
         "ಠ益ಠ",
+        "ツ ツ ツ",
         "nice ツ",
     ],
 )
@@ -105,6 +106,33 @@ def test_what_has_no_language_is_left_out(text: str, left: str) -> None:
     Detector(answered).detect([text + " and some more plain words to go by"])
 
     assert answered.asked == [f"{left} and some more plain words to go by"]
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "http://a",
+        "HTTPS://a.b/c",
+        "www.a",
+        "WWW.a.b",
+        "@name",
+        "#tag",
+        "&amp;",
+        "&#x27;",
+        "rt",
+        "RT",
+        "4ever",
+        "x2",
+        "b٣r",
+    ],
+)
+def test_each_kind_of_noise_is_left_out_where_it_is_the_only_one(noise: str) -> None:
+    assert asked(f"how are you {noise} today my friend") == ["how are you today my friend"]
+
+
+@pytest.mark.parametrize("text", ["с у к а", "т_ы-с.у к а ok lol", "ن ع ا ل"])  # noqa: RUF001  that is the point
+def test_letters_of_another_script_that_stand_alone_are_a_word_where_there_are_four(text: str) -> None:
+    assert detect(text, {"ru": 1.0}) == Detection("ru", 1.0)
 
 
 # ---- what Latin letters say

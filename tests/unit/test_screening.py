@@ -550,7 +550,7 @@ def test_the_same_work_has_the_same_id() -> None:
     # Literal, because with any change of it what is replayed no longer overwrites itself.
     assert (
         decision_id(COMMENT, POLICY_VERSION, MODEL)
-        == "6363b2417cc5f58d4db5bf9a48c579cff5bd153056c7fd7e24ca58f00ba00200"
+        == "9c554f7d555abdf45685b0914cfbfbbd3bb4f95be0d8a8cf0b840e91fe004aff"
     )
 
 
