@@ -38,7 +38,7 @@ def calibrate(rows: Sequence[Row], work: Path) -> dict[str, dict[str, float]]:
 
 
 def fit(rows: Sequence[Row], logits: Array, label: str) -> dict[str, float]:
-    """Slope and shift for one label. Soft targets count as that share of a positive; inferred ones do not count.
+    """Slope and shift for one label. Soft targets count as that share of a positive; of inferred ones only a 0 counts.
 
     Raises:
         ArithmeticError: the slope is not positive: the label was not learned.

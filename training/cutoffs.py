@@ -7,7 +7,7 @@ for the fewest comments that stay.
 """
 
 from collections.abc import Mapping, Sequence
-from math import floor
+from math import ceil, floor
 from typing import Any, Final
 
 import numpy as np
@@ -87,9 +87,10 @@ def choose(
             better, key=lambda b: (too_much - b[0][0]) / max(1e-3, leaving - b[0][1])
         )
         too_much, leaving = too_much_then, leaving_then
-    # Down: what is at a cutoff stays.
-    rounded = [floor(float(cutoff) * 1e4) / 1e4 for cutoff in at]
-    return Leaving(dict(zip(HARM_LABELS, rounded, strict=False)), rounded[_KIND_BELOW], rounded[_KIND_FROM])
+    # So that fewer leave.
+    rounded = [floor(float(cutoff) * 1e4) / 1e4 for cutoff in at[:_KIND_FROM]]
+    kind_from = ceil(float(at[_KIND_FROM]) * 1e4) / 1e4
+    return Leaving(dict(zip(HARM_LABELS, rounded, strict=False)), rounded[_KIND_BELOW], kind_from)
 
 
 def _without(early: Array, at: Array, acted: Array, natural: Array) -> Array:

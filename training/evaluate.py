@@ -50,9 +50,14 @@ DECIDING: Final[Mapping[str, tuple[str, ...]]] = {
 
 The other sets of hate cut elsewhere: sexism, or what a forum's single sentences share."""
 
-_PLATEAU: Final = 0.003
-"""Of macro-F1: half the standard error of a mean over three sets of a thousand rows. At a third of it, one threshold moved by .15
-from one version to the next, and the other half of the rows lost by it."""
+_MISTAKES: Final = 4
+"""So many rows have to be found that a precision leaves room for so many mistakes among them: of ten that happen to be right
+nobody knows whether nineteen in twenty are."""
+
+_SMOOTHED: Final = 5
+"""Steps of `_GRID` over whose mean a threshold is judged: a single one may be lucky."""
+
+_DRAWS: Final = 2_000
 
 UNDECIDED: Final = 0.5
 """The threshold of a label that no set decides."""
@@ -69,6 +74,7 @@ _GRID: Final = np.round(np.arange(THRESHOLD_LIMITS[0], THRESHOLD_LIMITS[1] + 0.0
 _NO_AT_MOST: Final = 0.35
 _YES_FROM: Final = 0.65
 _TERM_FEWEST: Final = 30
+_SOUNDS_KIND: Final = "kind/"
 
 Array = np.ndarray[Any, Any]
 
@@ -143,43 +149,77 @@ def macro_f1(truth: Array, found: Array) -> float:
 
 
 def operating_threshold(rows: Sequence[Row], scores: Array, label: str) -> float | None:
-    """The threshold with the best macro-F1, averaged over the sets that decide this label, each counting the same.
+    """A threshold whose macro-F1 is as good as the best, as far as so many rows can tell.
 
-    None where no set has `FEWEST` rows on both sides.
+    The lowest of those for harm, since what is missed costs more than what is looked at in vain, and the middle one for kindness.
+    The sets that decide the label count the same each. None where no set has `FEWEST` rows on both sides.
     """
     chosen, truth = cells(rows, label)
     by_set: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for i, positive in zip(chosen, truth, strict=True):
         by_set[rows[i].source].append((scores[i, LABELS.index(label)], positive))
     deciding = [source for source in DECIDING.get(label, ()) if source in by_set] or list(by_set)
-    curves = []
+    sets = []
     for source, pairs in by_set.items():
         values, y = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
         if source in deciding and min(y.sum(), (~y).sum()) >= FEWEST:
-            curves.append([macro_f1(y, values >= t) for t in _GRID])
-    if not curves:
+            sets.append((values, y))
+    if not sets:
         return None
-    mean = np.mean(curves, axis=0)
-    # Within the plateau, since its edge, and where on it the top is, are accidents of the rows; in its lower half, since what is
-    # missed costs more than what is looked at in vain.
-    best = np.flatnonzero(mean >= mean.max() - _PLATEAU)
-    return float(_GRID[best[len(best) // 3]])
+    mean = _smoothed(np.mean([[macro_f1(y, values >= t) for t in _GRID] for values, y in sets], axis=0))
+    best = _GRID[mean.argmax()]
+    error = np.sqrt(sum(_error(y, values >= best) ** 2 for values, y in sets)) / len(sets)
+    as_good = np.flatnonzero(mean >= mean.max() - error / 2)
+    return float(_GRID[as_good[0 if label in HARM_LABELS else len(as_good) // 2]])
+
+
+def _error(truth: Array, found: Array) -> float:
+    """The standard error of a macro-F1: how far it moves when as many rows are drawn from these anew."""
+    right, missed, alarms = (float(cell.sum()) for cell in (truth & found, truth & ~found, ~truth & found))
+    shares = np.array([right, missed, alarms, len(truth) - right - missed - alarms]) / len(truth)
+    drawn = np.random.default_rng(0).multinomial(len(truth), shares, _DRAWS).astype(float)
+    right_, missed_, alarms_, passed_ = drawn.T
+    both = [2 * kept / np.maximum(1, 2 * kept + missed_ + alarms_) for kept in (right_, passed_)]
+    return float(np.std(np.mean(both, axis=0)))
+
+
+def _smoothed(curve: Array) -> Array:
+    return np.convolve(np.pad(curve, _SMOOTHED // 2, "edge"), np.full(_SMOOTHED, 1 / _SMOOTHED), "valid")
 
 
 def operating_points(rows: Sequence[Row], scores: Array, label: str) -> dict[str, float | None]:
-    """Per wanted precision the score from which it is reached; None where it never is."""
+    """Per wanted precision the score from which it is reached; None where it never is, by enough rows to tell."""
     chosen, truth = cells(rows, label)
     if not any(truth):
         return dict.fromkeys(PRECISIONS)
-    precision, recall, thresholds = precision_recall_curve(truth, scores[chosen, LABELS.index(label)])
-    enough = recall[:-1] * sum(truth) >= FEWEST
+    values = scores[chosen, LABELS.index(label)]
+    precision, _, thresholds = precision_recall_curve(truth, values)
+    found = len(values) - np.searchsorted(np.sort(values), thresholds)
     points: dict[str, float | None] = {}
+    first = 0
     for wanted in PRECISIONS:
+        enough = found >= max(FEWEST, _MISTAKES / (1 - float(wanted)))
         # From there on up, not just there: a lucky row in the middle promises nothing.
         short = np.flatnonzero((precision[:-1] < float(wanted)) & enough)
-        first = short[-1] + 1 if len(short) else 0
+        first = max(first, short[-1] + 1 if len(short) else 0)
         points[wanted] = round(float(thresholds[first]), 3) if first < len(thresholds) and enough[first] else None
     return points
+
+
+def reached(
+    rows: Sequence[Row], scores: Array, points: Mapping[str, Mapping[str, float | None]]
+) -> dict[str, dict[str, tuple[int, float] | None]]:
+    """Per label and wanted precision: how many rows its point finds, and the precision among them; None where it finds none."""
+    figures: dict[str, dict[str, tuple[int, float] | None]] = {}
+    for label, of in points.items():
+        chosen, truth = cells(rows, label)
+        values, y = scores[chosen, LABELS.index(label)], np.array(truth, bool)
+        right = {wanted: y[values >= at] for wanted, at in of.items() if at is not None}
+        figures[label] = {
+            wanted: (len(right[wanted]), float(right[wanted].mean())) if len(right.get(wanted, ())) else None
+            for wanted in of
+        }
+    return figures
 
 
 def measure(truth: Sequence[bool], scores: Array, threshold: float) -> Figures:
@@ -219,13 +259,15 @@ def by_label(rows: Sequence[Row], scores: Array, thresholds: Mapping[str, float]
 def is_right(r: Row, scores: Mapping[str, float], thresholds: Mapping[str, float]) -> bool:
     """Whether an authored row is judged as its author meant it: every label that is known and no tie is on the right side.
 
-    Severe toxicity is left out: it says how bad, not whether, and its author had to guess.
+    Severe toxicity is left out: it says how bad, not whether, and its author had to guess. That something is not kind is asked
+    of what sounds kind alone: elsewhere its author did not think of it.
     """
+    sounds_kind = r.behaviour is not None and r.behaviour.startswith(_SOUNDS_KIND)
     for label, target in r.targets.items():
         if (
             label == "severe_toxicity"
             or _NO_AT_MOST < target < _YES_FROM
-            or (label == "kindness" and target < _YES_FROM)
+            or (label == "kindness" and target < _YES_FROM and not sounds_kind)
         ):
             continue
         if (scores[label] >= thresholds[label]) != (target >= _YES_FROM):
@@ -352,6 +394,7 @@ def evaluate(
         "labels": list(SPAN_LABELS),
     }
     figures["operating_points"] = points
+    figures["reached"] = reached(held, scores, points)
     figures["flips"] = flips(scores, float_scores([r.text for r in held]), thresholds)
     figures["normaliser"] = undoing(held, scores, model)
     flagged = [any(of[label] >= thresholds[label] for label in HARM_LABELS) for of in (f.scores for f in found)]

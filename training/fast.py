@@ -24,7 +24,7 @@ from training.pace import natural, pace
 from training.spans import character_f1
 from training.split import halves
 from training.stages import Head, first_stage, rest
-from worker.classifier import HARM_LABELS, Found
+from worker.classifier import HARM_LABELS, LABELS, Found
 from worker.cli_scoring import read_thresholds
 from worker.early import FIRST_STAGE, Leaving
 from worker.operating_points import operating_points_of
@@ -85,14 +85,19 @@ def export(head: Head, layer: int, default: Path, folder: Path) -> None:
 def settle(tune: Sequence[Row], default: Path, folder: Path) -> None:
     """Choose when to leave, and write it to config.json."""
     texts = [r.text for r in tune]
-    points = operating_points_of(str(folder))
-    signs = {label: sign for label in cutoffs.NEVER if (sign := points[label][cutoffs.SIGN]) is not None}
+    points, signs = operating_points_of(str(folder)), _signs(folder)
     thresholds = read_thresholds(folder / _THRESHOLDS)
     found = Model(default).find(texts)
     policy = load_policy("default", points)
     acted = np.array([_acts(policy, of_text) for of_text in found])
     rule = cutoffs.choose(tune, Model(folder)(texts), table(found), thresholds, signs, acted=acted)
     _write_rule(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")), rule)
+
+
+def _signs(folder: Path) -> dict[str, float]:
+    """Per label that a policy may send to a person, from which of the default model's scores on nothing should leave."""
+    points = operating_points_of(str(folder))
+    return {label: sign for label in cutoffs.NEVER if (sign := points[label][cutoffs.SIGN]) is not None}
 
 
 def measure(held: Sequence[Row], default: Path, folder: Path) -> dict[str, Any]:
@@ -113,6 +118,9 @@ def measure(held: Sequence[Row], default: Path, folder: Path) -> dict[str, Any]:
         "rule": json.loads((folder / "config.json").read_text(encoding="utf-8"))["early"],
         "lost": lost(lines(held), scores, fewer, thresholds),
         "policy": _decided(before, after, folder),
+        "signs": {
+            label: _leavers(left, scores[:, LABELS.index(label)] >= sign) for label, sign in _signs(folder).items()
+        },
         "left": {source: _leavers(left[rows], harm[rows]) for source, rows in {"all": left | True, **of_sets}.items()},
     }
 

@@ -24,8 +24,9 @@ For whom and what for, what it was taught on, under which licences, and its limi
 - Of the comments in which the default model finds harm, it misses **{missed_share:.2%}** ({missed} of {harmful}) in the dev rows
   that chose nothing, which are rich in harm that does not show; among those of sets with natural base rates {natural_missed} of
   {natural_harmful}. Of {acted:,} about which the default policy would do something where children read, it lets {let_through}
-  through. Cutoffs for `threat` and `self_harm` are such that nothing leaves from the score on at which the default model is right
-  in 70 of 100 cases; where it counts as found is far above that.
+  through. Cutoffs for `threat` and `self_harm` are such that of the rows that chose them none leaves from the score on at which
+  the default model is right in 70 of 100 cases, far below where they count as found. Of the other rows with such a score there
+  left {signs}.
 - What leaves has scores of the head's, which are the coarser ones: they serve to say that nothing is there,
   hardly to rank harmless comments by or to take their mean.
 - It gains nothing where most comments are harmful, and loses a little there.
@@ -87,6 +88,7 @@ def card(figures: Mapping[str, Any], folder: Path) -> None:
         first=round((folder / FIRST_STAGE).stat().st_size / 1e6, 1),
         first_stage=FIRST_STAGE,
         missed=left["all"]["missed"],
+        signs=" and ".join(f"{of['missed']} of {of['harmful']} (`{label}`)" for label, of in figures["signs"].items()),
         harmful=left["all"]["harmful"],
         missed_share=left["all"]["missed"] / max(1, left["all"]["harmful"]),
         natural_missed=sum(of["missed"] for of in natural),

@@ -12,7 +12,7 @@ import msgspec
 
 from worker.classifier import LABELS
 
-Split = Literal["train", "dev"]
+Split = Literal["train", "dev", "test"]
 
 SPAN_LABELS: Final = ("toxicity", "insult", "identity_attack", "threat", "profanity")
 """What the token head tells apart, in the order of its outputs. The first says whether a token belongs to a span at all."""

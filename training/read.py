@@ -84,6 +84,8 @@ def harmless(text: str) -> Mapping[str, float]:
 def _given(split: str | None) -> Split | None:
     if split in ("dev", "val", "valid", "validation"):
         return "dev"
+    if split == "test":
+        return "test"
     return "train" if split == "train" else None
 
 
@@ -299,6 +301,14 @@ def davidson(folder: Path) -> Iterator[Row]:
         yield row("davidson", r["tweet"], by_class[r["class"]])
 
 
+def _sexist(source: str, text: str, *, sexist: bool, more: Mapping[str, float], split: str | None = None) -> Row:
+    """A set that asks about women alone: sexism is hate towards a group, and what is none may still be hate towards another."""
+    if sexist:
+        return _hate(source, text, hateful=True, sure=0.9, more=more, split=split)
+    assumed = harmless(text)
+    return row(source, text, more, assumed=assumed and {**assumed, "identity_attack": _NO}, split=split)
+
+
 def edos(folder: Path) -> Iterator[Row]:
     """Sexism, with a category; the first category threatens or calls for harm."""
     for r in _table(folder / "edos_labelled_aggregated.csv"):
@@ -310,19 +320,18 @@ def edos(folder: Path) -> Iterator[Row]:
             more = {"threat": 0.7, "severe_toxicity": 0.6}
         elif vector == "3.1":
             more = {"profanity": 0.7}
-        yield _hate("edos", r["text"], hateful=r["label_sexist"] == "sexist", sure=0.9, more=more, split=r["split"])
+        yield _sexist("edos", r["text"], sexist=r["label_sexist"] == "sexist", more=more, split=r["split"])
 
 
 def misogyny(folder: Path) -> Iterator[Row]:
-    """Misogyny on Reddit. The publisher's test rows stay unused."""
+    """Misogyny on Reddit. Its publisher has no rows to validate on: ours are cut from its training rows."""
     for r in _table(folder / "final_labels.csv"):
-        if r["split"] == "test":
-            continue
+        split = r["split"] if r["split"] == "test" else None
         if "personal_attack" in r["level_2"] and r["level_1"] == "Nonmisogynistic":
-            yield row("misogyny", r["body"], {"toxicity": 0.95, "insult": 0.95, "identity_attack": _NO})
+            yield row("misogyny", r["body"], {"toxicity": 0.95, "insult": 0.95}, split=split)
             continue
         more = {"threat": 0.9} if r["level_3"].startswith("Threatening_") else {}
-        yield _hate("misogyny", r["body"], hateful=r["level_1"] == "Misogynistic", sure=0.9, more=more)
+        yield _sexist("misogyny", r["body"], sexist=r["level_1"] == "Misogynistic", more=more, split=split)
 
 
 def foxnews(folder: Path) -> Iterator[Row]:
@@ -429,9 +438,9 @@ READERS: Final[Mapping[str, Read]] = {
 
 
 def read_all(data: Path, readers: Iterable[str] = tuple(READERS)) -> list[Row]:
-    """Read every set below `data`; empty texts are left out.
+    """Read every set below `data`; empty texts are left out, and what its publisher keeps to test with.
 
     Raises:
         FileNotFoundError: a set is not where README.md says.
     """
-    return [r for name in readers for r in READERS[name](data / name) if r.text]
+    return [r for name in readers for r in READERS[name](data / name) if r.text and r.split != "test"]

@@ -55,23 +55,25 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: P
 
     Raises:
         FileNotFoundError: a teacher of it, or what it begins with, was not trained yet.
-        ValueError: no row to train on, the checkpoint is of other rows or of another recipe, or a teacher reads by another
-            vocabulary.
+        ValueError: no row to train on, the checkpoint is of other rows, of another recipe or of other weights to begin with, or a
+            teacher reads by another vocabulary.
     """
     recipe = recipe or Recipe()
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer, model = _fresh(rows, work, base, recipe) if recipe.begins is None else _further(work, recipe.begins)
+    teachers = [_teacher(name, work) for name in recipe.teachers]
+    of = fingerprint(rows, recipe, [model, *teachers])
     model.to(device).train()
-    teachers = [_teacher(name, work).to(device) for name in recipe.teachers]
+    for teacher in teachers:
+        teacher.to(device)
     truth = tuple(t.to(device) for t in _as_tensors(rows, recipe.untaught))
     optimiser = _optimiser(model, recipe)
     steps = [-(-len(seen_in(rows, epoch, recipe)) // recipe.batch) for epoch in range(recipe.epochs)]
     total = sum(steps)
     if total == 0:
         raise ValueError("no row to train on: no set has both rows and a line in MIXES of training/split.py")
-    of = fingerprint(rows, recipe)
     first = _resume(work / CHECKPOINT, model, optimiser, device, of)
     seen, started = 0.0, time.monotonic()
     columns = (
@@ -326,11 +328,18 @@ def _schedule(done: float, warm_up: float) -> float:
     return done / warm_up if done < warm_up else (1 - done) / (1 - warm_up)
 
 
-def fingerprint(rows: Sequence[Row], recipe: Recipe) -> str:
-    """What a checkpoint is a checkpoint of: a hash of the recipe, of the mix, and of every row, in order."""
+def fingerprint(rows: Sequence[Row], recipe: Recipe, models: Sequence[Screener]) -> str:
+    """What a checkpoint is a checkpoint of: a hash of the recipe, of the mix, of every row, in order, and of all weights.
+
+    Args:
+        models: as the run begins: what it trains, and its teachers.
+    """
     digest = sha256(repr((recipe, dict(MIXES[recipe.mix]), dict(IN_THE_LAST_EPOCH))).encode())
     for r in rows:
         digest.update(f"{r.source}\0{r.text}\0{sorted(r.targets.items())}\0{r.spans}\n".encode())
+    for model in models:
+        for name, weights in model.state_dict().items():
+            digest.update(name.encode() + weights.numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -347,13 +356,13 @@ def _resume(path: Path, model: Screener, optimiser: Any, device: Any, of: str) -
     """The number of steps behind the checkpoint, which is loaded; 0 where there is none.
 
     Raises:
-        ValueError: it is a checkpoint of other rows, or of another recipe.
+        ValueError: it is a checkpoint of other rows, of another recipe, or of other weights to begin with.
     """
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True, map_location=device)
     if state.get("of") != of:
-        raise ValueError(f"{path} is of other rows or of another recipe: remove it to start anew")
+        raise ValueError(f"{path} is of other rows, of another recipe or of other weights: remove it to start anew")
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     on_cpu, *on_gpus = (s.cpu() for s in state["random"])

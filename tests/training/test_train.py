@@ -396,7 +396,7 @@ def test_a_checkpoint_of_something_else_is_refused(
         with pytest.raises(CutOffError):
             train(rows, tmp_path, SHORT)
 
-    with pytest.raises(ValueError, match="of other rows or of another recipe"):
+    with pytest.raises(ValueError, match="of other rows, of another recipe or of other weights"):
         train(rows[1:] if change == "rows" else rows, tmp_path, replace(SHORT, seed=8) if change == "recipe" else SHORT)
 
 

@@ -44,7 +44,8 @@ FIGURES: dict[str, Any] = {
         "women": {"n": 99, "false_positives": 0.051, "auc": 0.912},
     },
     "spans": {"threshold": 0.35, "character_f1": {"f1": 0.654, "n": 321}, "labels": ["toxicity"]},
-    "operating_points": {label: {"0.80": 0.512, "0.95": None} for label in LABELS},
+    "operating_points": {label: {"0.80": 0.512, "0.90": 0.9, "0.95": None} for label in LABELS},
+    "reached": {label: {"0.80": [1234, 0.793], "0.90": None, "0.95": None} for label in LABELS},
     "normaliser": {
         "clean": {"read": 0.9012, "folded": 0.8934, "changed": 0.0321},
         "disguised": {"read": 0.8777, "folded": 0.8111},
@@ -102,7 +103,9 @@ def test_the_figures_of_all_rows_and_of_the_published_ones(text: str) -> None:
 
 
 def test_operating_points_say_where_there_is_none(text: str) -> None:
-    assert table(text, "label | precision 0.80 | precision 0.95") == [[label, "0.512", "never"] for label in LABELS]
+    assert table(text, "label | precision 0.80 | precision 0.90 | precision 0.95") == [
+        [label, "0.512 (0.79 of 1,234)", "0.900", "never"] for label in LABELS
+    ]
 
 
 def test_sets_have_a_column_for_each_label_that_one_measures(text: str) -> None:

@@ -24,6 +24,7 @@ from training.evaluate import (
     measure,
     operating_points,
     operating_threshold,
+    reached,
     summarise,
 )
 from training.labels import Row
@@ -130,11 +131,25 @@ def decided(rows: list[Row], scores: Array, label: str) -> float:
     return threshold
 
 
-def test_the_threshold_is_within_what_is_equally_good_in_its_lower_half() -> None:
-    rows, scores = scored("insult", ("one", 0.0, 0.2, 20), ("one", 1.0, 0.6, 20))
+@pytest.mark.parametrize(("label", "threshold"), [("insult", 0.23), ("kindness", 0.41)])
+def test_of_equally_good_thresholds_it_is_the_lowest_for_harm_and_the_middle_one_for_kindness(
+    label: str, threshold: float
+) -> None:
+    rows, scores = scored(label, ("one", 0.0, 0.2, 20), ("one", 1.0, 0.6, 20))
 
-    # All from .21 to .60 separate them.
-    assert operating_threshold(rows, scores, "insult") == pytest.approx(0.34)
+    # All from .21 to .60 separate them, and with two on either side all from .23 to .58.
+    assert operating_threshold(rows, scores, label) == pytest.approx(threshold)
+
+
+@pytest.mark.parametrize(("rows_a_side", "threshold"), [(40, 0.23), (4000, 0.43)])
+def test_what_few_rows_cannot_tell_apart_is_equally_good(rows_a_side: int, threshold: float) -> None:
+    """From .40 on one false alarm in forty is gone: of forty rows a side that says nothing, of four thousand it does."""
+    alarms = rows_a_side // 40
+    harmless: list[Group] = [("one", 0.0, 0.2, rows_a_side - alarms), ("one", 0.0, 0.4, alarms)]
+    harmful: list[Group] = [("one", 1.0, 0.6, rows_a_side - 8 * alarms), ("one", 1.0, 0.1, 8 * alarms)]
+    rows, scores = scored("insult", *harmless, *harmful)
+
+    assert operating_threshold(rows, scores, "insult") == pytest.approx(threshold)
 
 
 def test_each_set_counts_the_same_however_large() -> None:
@@ -184,10 +199,10 @@ def points(rows: list[Row], scores: Array) -> dict[str, float | None]:
 
 def test_a_point_is_where_its_precision_is_reached() -> None:
     rows, scores = scored(
-        "threat", ("one", 0.0, 0.2, 30), ("one", 0.0, 0.5, 10), ("one", 1.0, 0.5, 45), ("one", 1.0, 0.9, 30)
+        "threat", ("one", 0.0, 0.2, 80), ("one", 0.0, 0.5, 30), ("one", 1.0, 0.5, 120), ("one", 1.0, 0.9, 80)
     )
 
-    # From .5 on 75 of 85 are right, from .9 on all.
+    # From .5 on 200 of 230 are right, from .9 on all.
     assert points(rows, scores) == {"0.80": 0.5, "0.95": 0.9}
 
 
@@ -204,12 +219,29 @@ def test_a_precision_that_is_never_reached_has_no_point() -> None:
     assert points(rows, scores) == {"0.80": None, "0.95": None}
 
 
-def test_fewer_hits_than_that_prove_nothing_either_way() -> None:
-    top: list[Group] = [("one", 1.0, 0.9, FEWEST - 1), ("one", 0.0, 0.8, FEWEST - 1)]
-    rows, scores = scored("threat", *top, ("one", 1.0, 0.5, 30), ("one", 0.0, 0.1, 30))
+def test_fewer_found_than_that_prove_nothing_either_way() -> None:
+    top: list[Group] = [("one", 1.0, 0.9, 8), ("one", 0.0, 0.8, 5)]
+    rows, scores = scored("threat", *top, ("one", 1.0, 0.5, 60), ("one", 0.0, 0.1, 30))
 
-    # From .5 on 39 of 48; above stand nine hits, first without a miss, then with nine.
+    # From .5 on 68 of 73; above stand eight without a mistake, and then five mistakes in thirteen.
     assert points(rows, scores) == {"0.80": 0.5, "0.95": None}
+
+
+@pytest.mark.parametrize(("found", "point"), [(79, None), (80, 0.9)])
+def test_there_is_room_for_four_mistakes_among_those_that_prove_a_precision(found: int, point: float | None) -> None:
+    rows, scores = scored("threat", ("one", 0.0, 0.2, 200), ("one", 1.0, 0.9, found))
+
+    assert points(rows, scores)["0.95"] == point
+
+
+def test_what_a_point_reaches_elsewhere_is_measured_there() -> None:
+    rows, scores = scored(
+        "threat", ("one", 1.0, 0.9, 6), ("one", 0.0, 0.9, 2), ("one", 1.0, 0.4, 5), ("one", 0.0, 0.1, 9)
+    )
+
+    assert reached(rows, scores, {"threat": {"0.50": 0.3, "0.80": 0.5, "0.90": 0.95, "0.95": None}}) == {
+        "threat": {"0.50": (13, pytest.approx(11 / 13)), "0.80": (8, 0.75), "0.90": None, "0.95": None}
+    }
 
 
 @pytest.mark.parametrize("seed", range(20))
