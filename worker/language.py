@@ -54,8 +54,6 @@ _FOREIGN_SHARE: Final = 1 / 3
 _SPELT_OUT: Final = 4
 
 _NOISE: Final = re.compile(r"https?://\S+|www\.\S+|[@#]\w+|&#?\w+;|\brt\b|\b\w*\d\w*", re.IGNORECASE)
-_MAY_BE_NOISE: Final = re.compile(r"[@#&\d]|://|www\.|\brt\b", re.IGNORECASE)
-"""Found in all that has noise, a third of the time."""
 _LAUGHTER: Final = re.compile(
     r"\b(?:[aeio]*(?:[hj]+[aeio]+){2,}[hj]*|a*h+|ha+h*|heh+|k{2,}|l+(?:o+l+)+z*|lm+f?ao+|x+d+)\b"
 )
@@ -133,8 +131,7 @@ class _Look(NamedTuple):
 
 
 def _look(text: str) -> _Look:
-    quiet = _NOISE.sub(" ", text) if _MAY_BE_NOISE.search(text) else text
-    words = _WORD.findall(_LAUGHTER.sub(" ", quiet.lower()))
+    words = _WORD.findall(_LAUGHTER.sub(" ", _NOISE.sub(" ", text).lower()))
     foreign = ""
     if not text.isascii():
         foreign = _foreign(text)

@@ -274,10 +274,11 @@ def point(pointer: Pointer, places: Places, marks: Any, found: Any) -> tuple[Spa
 def _runs(places: Places, found: Any) -> list[list[int]]:
     """Numbers of tokens, in runs of marked words. A marked part of a word marks all of it: nobody is shown half an insult."""
     runs: list[list[int]] = []
+    marks: list[bool] = found.tolist()
     before = False
     for word, tokens in groupby(range(len(places)), key=lambda at: places[at][2]):
         of_word = list(tokens)
-        marked = word is not None and bool(found[of_word].any())
+        marked = word is not None and any(marks[at] for at in of_word)
         if marked and before:
             runs[-1] += of_word
         elif marked:

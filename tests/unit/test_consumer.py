@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.fakes import record
 from worker.app import create_faust_app
-from worker.consumer import PACE_S, Consumer, Fetch
+from worker.consumer import BUSY_PACE_S, PACE_S, Consumer, Fetch
 from worker.errors import FatalError
 from worker.settings import Settings
 
@@ -219,9 +219,14 @@ async def test_while_a_partition_waits_for_room_it_does_not_wait_long_for_the_ot
     assert asked == [1.0, 0.05]
 
 
+@pytest.mark.parametrize(("unfinished", "pace"), [(False, PACE_S), (True, BUSY_PACE_S)])
 async def test_where_something_came_it_asks_again_a_moment_later_and_else_at_once(
-    consumer: Any, monkeypatch: pytest.MonkeyPatch
+    consumer: Any, monkeypatch: pytest.MonkeyPatch, *, unfinished: bool, pace: float
 ) -> None:
+    """A longer moment while there is something to do: a worker with much to do asks seldom, and is brought much at a time."""
+    fetch = Fetch(PLACE, [record(b"value")], 1)
+    if unfinished:
+        consumer.track_message(fetch)
     now, slept = 100.0, []
     answers: list[dict[TP, Any]] = [{PLACE: [record(b"value")]}, {}, {}]
 
@@ -243,7 +248,7 @@ async def test_where_something_came_it_asks_again_a_moment_later_and_else_at_onc
     assert (list(found), slept) == ([PLACE], [])
     now += 0.001
     assert (await consumer._wait_next_records(1.0))[0] == {}
-    assert slept == [pytest.approx(PACE_S - 0.001)]
+    assert slept == [pytest.approx(pace - 0.001)]
     assert (await consumer._wait_next_records(1.0))[0] == {}
     assert len(slept) == 1
 
