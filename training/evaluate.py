@@ -54,6 +54,9 @@ _MISTAKES: Final = 4
 """So many rows have to be found that a precision leaves room for so many mistakes among them: of ten that happen to be right
 nobody knows whether nineteen in twenty are."""
 
+_COSTLY: Final = frozenset(HARM_LABELS) - {"profanity"}
+"""Labels of which a miss costs more than a false alarm."""
+
 _SMOOTHED: Final = 5
 """Steps of `_GRID` over whose mean a threshold is judged: a single one may be lucky."""
 
@@ -151,7 +154,8 @@ def macro_f1(truth: Array, found: Array) -> float:
 def operating_threshold(rows: Sequence[Row], scores: Array, label: str) -> float | None:
     """A threshold whose macro-F1 is as good as the best, as far as so many rows can tell.
 
-    The lowest of those for harm, since what is missed costs more than what is looked at in vain, and the middle one for kindness.
+    The lowest of those for harm, since what is missed costs more than what is looked at in vain; the middle one for kindness, and
+    for swear words, which may be aimed at nobody.
     The sets that decide the label count the same each. None where no set has `FEWEST` rows on both sides.
     """
     chosen, truth = cells(rows, label)
@@ -170,7 +174,7 @@ def operating_threshold(rows: Sequence[Row], scores: Array, label: str) -> float
     best = _GRID[mean.argmax()]
     error = np.sqrt(sum(_error(y, values >= best) ** 2 for values, y in sets)) / len(sets)
     as_good = np.flatnonzero(mean >= mean.max() - error / 2)
-    return float(_GRID[as_good[0 if label in HARM_LABELS else len(as_good) // 2]])
+    return float(_GRID[as_good[0 if label in _COSTLY else len(as_good) // 2]])
 
 
 def _error(truth: Array, found: Array) -> float:

@@ -127,12 +127,38 @@ LONGER: Final[Mapping[str, int]] = {
 }
 """For it to learn the same for longer: more of what it had lost most of."""
 
+OF_TWO: Final[Mapping[str, int]] = {
+    "dynahate": 11_000,
+    "hatemoji": 9_400,
+    "jigsaw": 3_500,
+    "jigsaw_balanced": 2_000,
+    "toxic_spans": 3_500,
+    "paradetox": 4_000,
+    "cad": 3_000,
+    "hatexplain": 1_800,
+    "mhs": 1_500,
+    "implicit_hate": 1_200,
+    "stormfront": 800,
+    "davidson": 800,
+    "edos": 1_200,
+    "misogyny": 1_000,
+    "foxnews": 300,
+    "context_toxicity": 1_200,
+    "convabuse": 800,
+    "goemotions": 6_000,
+    "hopeedi": 300,
+    AUTHORED: 7_500,
+    LATER: 3_000,
+}
+"""For it to learn what two say: more of what the second knows better, which is emoji and our own rows."""
+
 MIXES: Final[Mapping[str, Mapping[str, int]]] = {
     "broad": PER_EPOCH,
     "once": ONCE,
     "again": ONCE_MORE,
     "narrow": ALIKE,
     "longer": LONGER,
+    "of_two": OF_TWO,
 }
 
 DEV_QUOTA: Final = 1_200

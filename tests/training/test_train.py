@@ -387,17 +387,23 @@ def test_a_checkpoint_half_written_does_no_harm(
 
 
 @pytest.mark.usefixtures("_tiny")
-@pytest.mark.parametrize("change", ["rows", "recipe"])
+@pytest.mark.parametrize("change", ["rows", "recipe", "begins", "teachers"])
 def test_a_checkpoint_of_something_else_is_refused(
     rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
+    further, work = replace(SHORT, begins="begins", teachers=("teachers",), reads_like="begins"), tmp_path / "run"
+    for before in ("begins", "teachers"):
+        train(rows, tmp_path / before, SHORT)
     with monkeypatch.context() as patch:
         cut_off_after(1, patch)
         with pytest.raises(CutOffError):
-            train(rows, tmp_path, SHORT)
+            train(rows, work, further)
+    if change in ("begins", "teachers"):
+        (tmp_path / change / CHECKPOINT).unlink()
+        train(rows, tmp_path / change, replace(SHORT, seed=8))
 
     with pytest.raises(ValueError, match="of other rows, of another recipe or of other weights"):
-        train(rows[1:] if change == "rows" else rows, tmp_path, replace(SHORT, seed=8) if change == "recipe" else SHORT)
+        train(rows[1:] if change == "rows" else rows, work, replace(further, seed=8) if change == "recipe" else further)
 
 
 @pytest.mark.usefixtures("_tiny")

@@ -46,6 +46,31 @@ def test_not_hate_is_harmless_only_without_a_word_that_may_be_rude(tmp_path: Pat
     assert rude.targets["identity_attack"] < 0.1
 
 
+def test_who_was_asked_about_women_alone_says_nothing_of_other_hate(tmp_path: Path) -> None:
+    asked = {"split": "train", "label_vector": "none"}
+    write_table(
+        tmp_path / "edos_labelled_aggregated.csv",
+        [
+            {"text": "women should not vote", "label_sexist": "sexist", **asked},
+            {"text": "a cup of tea for everybody", "label_sexist": "not sexist", **asked},
+            {"text": "throw the damn foreigners out", "label_sexist": "not sexist", **asked},
+        ],
+    )
+
+    sexist, mild, rude = read.edos(tmp_path)
+
+    assert sexist.targets["identity_attack"] == 0.9
+    assert "identity_attack" in mild.assumed
+    assert "identity_attack" not in rude.targets
+
+
+def test_what_a_publisher_tests_with_is_left_out(tmp_path: Path) -> None:
+    rows = [{"text": f"comment {split}", "label": "1", "split": split} for split in ("train", "dev", "test")]
+    write_table(tmp_path / "dynahate" / "train_dev.csv", rows)
+
+    assert [r.text for r in read.read_all(tmp_path, ["dynahate"])] == ["comment train", "comment dev"]
+
+
 def test_a_rare_label_is_negative_without_its_vocabulary_and_unknown_with_it(tmp_path: Path) -> None:
     write_table(
         tmp_path / "comments.csv",
