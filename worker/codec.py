@@ -59,7 +59,8 @@ def decode_comment(value: bytes) -> Comment:
 def without_halves(value: bytes) -> bytes:
     """With U+FFFD for each half of a surrogate pair in the text, so that no comment goes unscreened for one; or as it was."""
     try:
-        fields = json.loads(value)
+        # Of bytes it would take halves that are no UTF-8 as well.
+        fields = json.loads(value.decode())
     except (ValueError, RecursionError):
         return value
     text = fields.get("text") if isinstance(fields, dict) else None

@@ -178,6 +178,10 @@ def test_half_of_a_surrogate_pair_hides_no_text(escaped: bytes, read: str) -> No
     assert comment_id(raw) == decode_comment(raw).comment_id == "c1"
 
 
+def test_half_of_a_pair_that_is_no_escape_is_no_utf_8() -> None:
+    assert refusal(value().replace(b"hello", b"\xed\xa0\x80")).reason is Reason.INVALID_UTF8
+
+
 def test_what_has_half_of_a_pair_is_as_wrong_as_without() -> None:
     assert refusal(value(author_age_band=12).replace(b"hello", rb"\ud83e")).reason is Reason.INVALID_FIELD
     assert refusal(value().replace(b"hello", rb"\ud83e")[:-1]).reason is Reason.INVALID_FIELD
