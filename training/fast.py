@@ -27,7 +27,7 @@ from training.stages import Head, first_stage, rest
 from worker.classifier import HARM_LABELS, LABELS, Found
 from worker.cli_scoring import read_thresholds
 from worker.early import FIRST_STAGE, Leaving
-from worker.operating_points import operating_points_of
+from worker.operating_points import Points, operating_points_of
 from worker.policy import Policy
 from worker.policy_file import load_policy
 from worker.records import Action, AgeBand
@@ -85,24 +85,24 @@ def export(head: Head, layer: int, default: Path, folder: Path) -> None:
 def settle(tune: Sequence[Row], default: Path, folder: Path) -> None:
     """Choose when to leave, and write it to config.json."""
     texts = [r.text for r in tune]
-    points, signs = operating_points_of(str(folder)), _signs(folder)
+    points = operating_points_of(str(folder))
     thresholds = read_thresholds(folder / _THRESHOLDS)
     found = Model(default).find(texts)
     policy = load_policy("default", points)
     acted = np.array([_acts(policy, of_text) for of_text in found])
-    rule = cutoffs.choose(tune, Model(folder)(texts), table(found), thresholds, signs, acted=acted)
+    rule = cutoffs.choose(tune, Model(folder)(texts), table(found), thresholds, _signs(points), acted=acted)
     _write_rule(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")), rule)
 
 
-def _signs(folder: Path) -> dict[str, float]:
+def _signs(points: Points) -> dict[str, float]:
     """Per label that a policy may send to a person, from which of the default model's scores on nothing should leave."""
-    points = operating_points_of(str(folder))
     return {label: sign for label in cutoffs.NEVER if (sign := points[label][cutoffs.SIGN]) is not None}
 
 
 def measure(held: Sequence[Row], default: Path, folder: Path) -> dict[str, Any]:
     """Both models on the same rows: every line's figures, who left, and what was missed."""
     texts, thresholds = [r.text for r in held], read_thresholds(folder / _THRESHOLDS)
+    points = operating_points_of(str(folder))
     before, after = Model(default).find(texts), Model(folder).find(texts)
     scores, fewer = table(before), table(after)
     # What stays has the default model's scores to the last digit.
@@ -117,17 +117,17 @@ def measure(held: Sequence[Row], default: Path, folder: Path) -> dict[str, Any]:
         **figures,
         "rule": json.loads((folder / "config.json").read_text(encoding="utf-8"))["early"],
         "lost": lost(lines(held), scores, fewer, thresholds),
-        "policy": _decided(before, after, folder),
+        "policy": _decided(before, after, points),
         "signs": {
-            label: _leavers(left, scores[:, LABELS.index(label)] >= sign) for label, sign in _signs(folder).items()
+            label: _leavers(left, scores[:, LABELS.index(label)] >= sign) for label, sign in _signs(points).items()
         },
         "left": {source: _leavers(left[rows], harm[rows]) for source, rows in {"all": left | True, **of_sets}.items()},
     }
 
 
-def _decided(before: Sequence[Found], after: Sequence[Found], folder: Path) -> dict[str, int]:
+def _decided(before: Sequence[Found], after: Sequence[Found], points: Points) -> dict[str, int]:
     """How often the default policy does something about a comment that children would read, and how often no more."""
-    policy = load_policy("default", operating_points_of(str(folder)))
+    policy = load_policy("default", points)
     acted = [at for at, found in enumerate(before) if _acts(policy, found)]
     return {"acted": len(acted), "let_through": sum(not _acts(policy, after[at]) for at in acted)}
 

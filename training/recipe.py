@@ -97,6 +97,10 @@ _FURTHER: Final = Recipe(
 
 _ALIKE: Final = replace(_FURTHER, begins=CUT, teachers=(REFINED,), mix="narrow", learning_rate=2e-4, alike=1.0, seed=61)
 
+_LONGER: Final = replace(
+    _ALIKE, begins=NARROW[1], mix="longer", taught=0.8, alike=0.25, learning_rate=1e-4, skips=1, seed=63
+)
+
 RUNS: Final[Mapping[str, Recipe]] = {
     LONG: Recipe(keep=(4_500, 7_500, 12_000)),
     SHORT: Recipe(epochs=1, mix="once", augmented=0.1, seed=11),
@@ -110,28 +114,9 @@ RUNS: Final[Mapping[str, Recipe]] = {
     NARROW[0]: _ALIKE,
     NARROW[1]: replace(_ALIKE, begins=NARROW[0], learning_rate=1e-4, skips=1, seed=62),
     # Then it learns more of what it still does worse, and what annotators said counts a little again.
-    NARROW[2]: replace(
-        _ALIKE,
-        begins=NARROW[1],
-        mix="longer",
-        taught=0.8,
-        alike=0.25,
-        learning_rate=1e-4,
-        skips=1,
-        seed=63,
-    ),
+    NARROW[2]: _LONGER,
     # What a larger encoder knows better than the wide one: the mean of both tells it. Tried, as that one.
-    TAUGHT: replace(
-        _ALIKE,
-        begins=NARROW[2],
-        teachers=(REFINED, TEACHER),
-        mix="of_two",
-        taught=0.8,
-        alike=0.0,
-        learning_rate=1e-4,
-        skips=1,
-        seed=64,
-    ),
+    TAUGHT: replace(_LONGER, begins=NARROW[2], teachers=(REFINED, TEACHER), mix="of_two", alike=0.0, seed=64),
 }
 
 Shares = Mapping[tuple[str, int | None], float]

@@ -41,8 +41,8 @@ _ONE: Final = r"(?:[A-Za-z]{2,}+')?[A-Za-z]"
 _WORD: Final = r"(?:[A-Za-z]{2,}+')?[A-Za-z]{2,}+"
 _BREAK: Final = r"[,.?!;:]? "
 _PLAIN: Final = re.compile(rf"(?:(?:{_ONE}{_BREAK})?+{_WORD}{_BREAK})*+(?:{_ONE}{_BREAK})?+{_WORD}[.?!]?")
-# What `_SPACE`, `_STRETCHED` or the undoing of stretched words would change in a text in ASCII.
-_UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f]| (?: |\Z)|\A |(?i:([a-z])\1\1)|([^A-Za-z])\2{3}", re.DOTALL)
+# What `_SPACE` or `_STRETCHED` would change in a text in ASCII that no trick could be made of.
+_UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f]| (?: |\Z)|\A |([^A-Za-z])\1{3}", re.DOTALL)
 
 VERSION: Final = "4"
 """Raised with every change that makes some text read differently (here, in `obfuscation`, in `words.txt`, in `tokenizer`): a

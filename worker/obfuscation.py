@@ -327,7 +327,7 @@ def _is_name(token: str) -> bool:
 
 # ---- stretched letters, and words without spaces
 
-_THRICE: Final = re.compile(r"([A-Za-z])\1\1", re.IGNORECASE | re.ASCII)
+_THRICE: Final = re.compile(r"(?i:([a-z])\1\1)", re.ASCII)
 
 
 def stretched(text: str) -> list[Edit]:
@@ -385,7 +385,7 @@ def _tag_words(tag: str) -> list[str]:
     return cut_up(tag.lower()) or [tag]
 
 
-NOT_PLAIN: Final = re.compile(rf"(?i:([a-z])\1\1)|{_CAPITAL_I.pattern}", re.ASCII)
+NOT_PLAIN: Final = re.compile(f"{_THRICE.pattern}|{_CAPITAL_I.pattern}", re.ASCII)
 """What a trick could be made of in a text of nothing but plain words: stretched letters, and a capital I that is none."""
 
 TRICKS: Final[tuple[Trick, ...]] = (
@@ -402,10 +402,10 @@ TRICKS: Final[tuple[Trick, ...]] = (
 """In this order: what a later one reads is made of what the earlier ones leave."""
 
 _MAY_BE_ASCII: Final = re.compile(
-    rf"{_ODD.pattern}|{_CAPITAL_I.pattern}|(?<![^\W_])[A-Za-z01345@$!](?:{_BETWEEN})[A-Za-z01345@$!](?:{_BETWEEN})|#[A-Za-z]{{4}}"
+    rf"{NOT_PLAIN.pattern}|{_ODD.pattern}|(?<![^\W_])[A-Za-z01345@$!](?:{_BETWEEN})[A-Za-z01345@$!](?:{_BETWEEN})|#[A-Za-z]{{4}}"
 )
 
 
 def may_be(text: str) -> bool:
-    """Whether a text in ASCII has anything in it that a trick could be made of; `stretched` aside. Most have not."""
+    """Whether a text in ASCII has anything in it that a trick could be made of. Most have not."""
     return _MAY_BE_ASCII.search(text) is not None
