@@ -192,7 +192,7 @@ def _json_values(stream: BinaryIO, *, fill: bool) -> Iterator[bytes]:
 
 def _filled(value: bytes, number: int) -> bytes:
     try:
-        fields = json.loads(codec.without_halves(value))
+        fields = json.loads(codec.mended(value))
         if not isinstance(fields, dict):
             return value
         return codec.typed({name: of for name, of in fields.items() if of is not None or name == "text"}, number)

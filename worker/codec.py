@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -38,7 +38,7 @@ _REASON_OF_FIELD: Final = dict.fromkeys(_IDS, Reason.INVALID_ID) | {
 
 
 def decode_comment(value: bytes) -> Comment:
-    """Read one comment. Half a surrogate pair in its text, where somebody cut an emoji in two, is read as U+FFFD.
+    """Read one comment. What `mended` can put right, an emoji cut in two for instance, is no error.
 
     Raises:
         InvalidRecord: with the reason, naming the field and what was expected of it, never what it held.
@@ -48,25 +48,39 @@ def decode_comment(value: bytes) -> Comment:
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
-        # Not always does it say that it was this.
-        if (mended := without_halves(value)) != value:
-            return decode_comment(mended)
+        if (better := mended(value)) != value:
+            return decode_comment(better)
         raise _malformed(value, str(error)) from None
     except RecursionError:
         raise InvalidRecord(Stage.DECODE, Reason.INVALID_JSON, "nested too deeply") from None
 
 
-def without_halves(value: bytes) -> bytes:
-    """With U+FFFD for each half of a surrogate pair in the text, so that no comment goes unscreened for one; or as it was."""
+def mended(value: bytes) -> bytes:
+    """What somebody else's encoder or scissors left in a comment, put right, so that none goes unscreened for it.
+
+    Its known fields alone, with U+FFFD for each half of a surrogate pair in the text, and no byte-order mark; or as it was, where
+    it is not the JSON of an object.
+    """
+    fields = _loaded(value)
+    if not isinstance(fields, dict):
+        return value
+    known = {name: fields[name] for name in Comment.__struct_fields__ if name in fields}
+    if isinstance(known.get("text"), str):
+        known["text"] = _HALF.sub("\ufffd", known["text"])
+    return json.dumps(known).encode()
+
+
+def _loaded(value: bytes) -> Any:
+    """What its JSON says, halves of surrogate pairs included; None where it is none."""
     try:
         # Of bytes it would take halves that are no UTF-8 as well.
-        fields = json.loads(value.decode())
+        return json.loads(value.decode("utf-8-sig"), parse_constant=_no_number)
     except (ValueError, RecursionError):
-        return value
-    text = fields.get("text") if isinstance(fields, dict) else None
-    if not isinstance(text, str) or not _HALF.search(text):
-        return value
-    return json.dumps({**fields, "text": _HALF.sub("\ufffd", text)}).encode()
+        return None
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def typed(fields: Mapping[str, Any], number: int = 1) -> bytes:
@@ -85,8 +99,8 @@ def comment_id(value: bytes | None) -> str | None:
     except msgspec.ValidationError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        mended = value and without_halves(value)
-        return None if mended == value else comment_id(mended)
+        better = value and mended(value)
+        return None if better == value else comment_id(better)
 
 
 def encode(record: Decision | DeadLetter) -> bytes:
@@ -100,7 +114,7 @@ def _malformed(value: bytes, message: str) -> InvalidRecord:
         value.decode()
     except UnicodeDecodeError as error:
         return InvalidRecord(Stage.DECODE, Reason.INVALID_UTF8, f"not UTF-8 at byte {error.start}")
-    if "surrogate" in message:
+    if _HALF.search(json.dumps(_loaded(value), ensure_ascii=False)):
         return InvalidRecord(Stage.DECODE, Reason.INVALID_FIELD, "half of a surrogate pair is not a character")
     return InvalidRecord(Stage.DECODE, Reason.INVALID_JSON, message)
 

@@ -1,6 +1,7 @@
 """Decoding: which bytes are refused, for which reason, and that no reason quotes the comment."""
 
 import json
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,7 +94,6 @@ def test_another_zone_is_the_same_moment() -> None:
         (value()[:-1], Reason.INVALID_JSON, "Input data was truncated"),
         (value() + b"}", Reason.INVALID_JSON, "JSON is malformed: trailing characters (byte 76)"),
         (b"hello", Reason.INVALID_JSON, "JSON is malformed: invalid character (byte 0)"),
-        (b"\xef\xbb\xbf" + value(), Reason.INVALID_JSON, "JSON is malformed: invalid character (byte 0)"),
         (b"\x00", Reason.INVALID_JSON, "JSON is malformed: invalid character (byte 0)"),
         (
             value().replace(b"hello", b"hel\x00lo"),
@@ -184,8 +184,44 @@ def test_half_of_a_pair_that_is_no_escape_is_no_utf_8() -> None:
 
 def test_what_has_half_of_a_pair_is_as_wrong_as_without() -> None:
     assert refusal(value(author_age_band=12).replace(b"hello", rb"\ud83e")).reason is Reason.INVALID_FIELD
-    assert refusal(value().replace(b"hello", rb"\ud83e")[:-1]).reason is Reason.INVALID_FIELD
+    assert (
+        refusal(value(author_id="a-1", likes="x").replace(b"hello", rb"\ud83e").replace(b"a-1", rb"\ud83e")).reason
+        is Reason.INVALID_FIELD
+    )
+    assert refusal(value().replace(b"hello", rb"\ud83e")[:-1]).reason is Reason.INVALID_JSON
     assert comment_id(value().replace(b"hello", rb"\ud83e")[:-1]) is None
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        rb'"name": "Anna \ud83d"',
+        rb'"name": "Anna \ud83d", "audience_age_band": "13_15"',
+        rb'"meta": {"title": ["look \ud83d"], "\udd8a": null}',
+        rb'"name": "Anna \ud83d", "score": 1e999',
+        rb'"\ud83d": 1',
+    ],
+)
+@pytest.mark.parametrize("text", [b"hello", rb"hello \ud83d"])
+def test_what_stands_in_fields_that_nobody_reads_hides_no_text(beside: bytes, text: bytes) -> None:
+    raw = value().replace(b"hello", text)[:-1] + b", " + beside + b"}"
+
+    assert decode_comment(raw).text.startswith("hello")
+    assert comment_id(raw) == "c1"
+
+
+@pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
+def test_what_is_no_json_is_none_beside_half_of_a_pair_either(constant: bytes) -> None:
+    raw = value().replace(b"hello", rb"\ud83e")[:-1] + b', "likes": ' + constant + b"}"
+
+    assert refusal(raw).reason is Reason.INVALID_JSON
+    assert comment_id(raw) is None
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert decode_comment(BOM_UTF8 + value()) == decode_comment(value())
+    assert comment_id(BOM_UTF8 + value()) == "c1"
+    assert refusal(BOM_UTF8).reason is Reason.INVALID_JSON
 
 
 def test_an_escaped_surrogate_pair_is_a_character() -> None:
