@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 it had to stop; 2 it cannot run as asked; 70 the watchdog 
 """
 
 import asyncio
+import http.client
 import json
 import os
 import sys
@@ -101,7 +102,7 @@ def health() -> None:
     except urllib.error.HTTPError as error:
         typer.echo(error.read().decode(), nl=False, err=True)
         raise typer.Exit(1) from None
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         typer.echo(f"no worker answers on {host}:{port}: {error}", err=True)
         raise typer.Exit(1) from None
 

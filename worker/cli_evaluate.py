@@ -63,7 +63,9 @@ def evaluate(
     A row has a text and any of our labels: 0, 1, true, false or a share in [0, 1]. Empty means not annotated, never "no".
     """
     _check_extra(picture=report is not None)
-    _check_outputs(file, [path for path in (json_, report) if path is not None])
+    read = [Path(file)] if file != _STANDARD else []
+    read += [path for path in (thresholds, label_map) if path is not None]
+    _check_outputs(read, [path for path in (json_, report) if path is not None])
     names = column_names(map_ or [], COMMON_NAMES)
     groups = list(dict.fromkeys(group or []))
     if texts := [column for column in groups if names.get(column) == TEXT]:
@@ -129,12 +131,12 @@ def _check_extra(*, picture: bool) -> None:
         raise StartupError(f"evaluate needs {' and '.join(missing)}: pip install 'comment-screener[evaluate]'")
 
 
-def _check_outputs(file: str, paths: Sequence[Path]) -> None:
+def _check_outputs(read: Sequence[Path], paths: Sequence[Path]) -> None:
     """Before a model has worked for minutes: what will be written can be, and writes over nothing that is read."""
     for path in paths:
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise StartupError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
-        if file != _STANDARD and path.exists() and Path(file).exists() and path.samefile(file):
+        if path.exists() and any(file.exists() and path.samefile(file) for file in read):
             raise StartupError(f"{path}: the output would overwrite the input")
     if len({path.resolve() for path in paths}) < len(paths):
         raise StartupError(f"{paths[0]}: --json and --report would be one file")

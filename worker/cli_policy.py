@@ -5,6 +5,7 @@ and ends with exit 2.
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -20,11 +21,12 @@ from worker.codec import decode_comment, typed
 from worker.errors import InvalidRecord, StartupError
 from worker.language import UNDETERMINED, Detection, Language, settle
 from worker.operating_points import Points, operating_points_of
-from worker.policy import Policy, Rule, Verdict
+from worker.policy import Policy, Rule, Verdict, departure
 from worker.policy_file import PolicyError, load_policy, not_one_of, preset_path, write_scores
 from worker.records import Action, AgeBand, PolicyVersion, ReasonGiven
 
 _EXIT_WRONG_INPUT: Final = 2
+_PLAIN_WIDTH: Final = 200
 _OF_MODEL: Final = "Precisions in the policy stand for this model's scores."
 _STYLES: Final = {
     Action.HIGHLIGHT: "green",
@@ -51,10 +53,14 @@ class Nearest(msgspec.Struct, frozen=True):
 
 
 class BandExplained(msgspec.Struct, frozen=True):
-    """What one audience gets; `nearest` only where nothing fired."""
+    """What one audience gets; `nearest` only where nothing fired.
+
+    `passed_over` names rules that a score reached and that do nothing, since the model does not know the language.
+    """
 
     verdict: Verdict
     nearest: Nearest | None
+    passed_over: Sequence[str]
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -84,10 +90,9 @@ def check(
     for file in files:
         try:
             policy = load_policy(file, points)
-        except PolicyError as error:
+        except StartupError as error:
             wrong = True
-            for problem in error.problems:
-                typer.echo(problem, err=True)
+            typer.echo(str(error), err=True)
             continue
         version = policy.version
         rules = f"{len(policy.rule_names)} rules"
@@ -140,7 +145,8 @@ def explain(
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(explained)).decode())
     else:
-        Console().print(_table(explained))
+        # A rule's name must not be cut off, least of all where a file or a pipe has no width.
+        Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(_table(explained))
 
 
 @app.command()
@@ -231,16 +237,22 @@ def _explain_band(
     policy: Policy, scores: Mapping[str, float], language: Language, band: AgeBand, community_id: str | None
 ) -> BandExplained:
     verdict = policy.decide(scores, band, community_id, language_supported=language.supported)
-    if verdict.reasons:
-        return BandExplained(verdict, None)
     rules = [(label, rule) for label, rule in policy.rules_for(band, community_id) if label in scores]
-    return BandExplained(verdict, _nearest(rules, scores))
+    fired: dict[str, str] = {}
+    for label, rule in rules:  # the strongest of each label first
+        if scores[label] >= rule.threshold:
+            fired.setdefault(label, rule.name)
+    named = {reason.rule for reason in verdict.reasons}
+    passed_over = [name for name in fired.values() if name not in named] if language.supported is False else []
+    short = [(label, rule) for label, rule in rules if scores[label] < rule.threshold]
+    return BandExplained(verdict, None if verdict.reasons else _nearest(short, scores), passed_over)
 
 
 def _nearest(rules: Sequence[tuple[str, Rule]], scores: Mapping[str, float]) -> Nearest | None:
     if not rules:
         return None
-    label, rule = min(rules, key=lambda pair: pair[1].threshold - scores[pair[0]])
+    # By share: .09 is far away from a threshold of .09, and near to one of .9.
+    label, rule = max(rules, key=lambda pair: scores[pair[0]] / pair[1].threshold)
     missing = round(rule.threshold - scores[label], 6)  # 0.75 - 0.7 is 0.05 to everybody but a float
     return Nearest(label, scores[label], missing, rule.action, rule.threshold, rule.name)
 
@@ -249,13 +261,15 @@ def _table(explained: Explained) -> Table:
     version = explained.policy
     community = f" in {explained.community_id}" if explained.community_id else ""
     table = Table(title=Text(f"{version.id} {version.version}{community}"), caption=Text(_listed(explained)))
-    for column in ("readers", "action", "category", "why"):
+    for column in ("readers", "action", "category"):
         table.add_column(column)
+    table.add_column("why", overflow="fold")
     for band, row in explained.audiences.items():
         verdict = row.verdict
         why = [_why(reason) for reason in verdict.reasons]
         if near := row.nearest:
-            why = [f"nearest: {near.label} {near.score:.3f}, {near.missing:.3f} below {near.threshold:g}  {near.rule}"]
+            why = [f"nearest: {near.label} {near.score:.4f}, {near.missing:.4f} below {near.threshold:g}  {near.rule}"]
+        why += [f"passed over, the model does not know the language: {name}" for name in row.passed_over]
         # Text, because a name in square brackets would be read as markup.
         cells = (band, Text(verdict.action, _STYLES[verdict.action]), verdict.category or "", Text("\n".join(why)))
         table.add_row(*cells)
@@ -265,9 +279,8 @@ def _table(explained: Explained) -> Table:
 def _why(reason: ReasonGiven) -> str:
     if reason.score is None:
         return f"{reason.label}  {reason.rule}"
-    # The rule of a label is named by what it asks for; only a hold for danger comes to more (`worker.policy`).
-    raised = "" if reason.rule.endswith(f".{reason.action}") else f"  raised to {reason.action}: another label removes"
-    return f"{reason.label} {reason.score:.3f} ≥ {reason.threshold:g}  {reason.rule}{raised}"
+    other = departure(reason)
+    return f"{reason.label} {reason.score:.4f} ≥ {reason.threshold:g}  {reason.rule}{other and f'  {other}'}"
 
 
 def _listed(explained: Explained) -> str:

@@ -24,6 +24,7 @@ from worker import codec, dead_letters
 from worker.cli_scoring import open_screener
 from worker.errors import StartupError
 from worker.labelled import refuse_twice
+from worker.policy import departure
 from worker.records import AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
 
@@ -51,8 +52,12 @@ def screen(
     fill: Annotated[
         bool, typer.Option("--fill", help="Give JSON lines without comment_id or created_at the line's number and now.")
     ] = False,
-    audience: Annotated[AgeBand, typer.Option(help="Who reads the text given as argument.")] = AgeBand.UNKNOWN,
-    community: Annotated[str | None, typer.Option(help="The community of the text given as argument.")] = None,
+    audience: Annotated[
+        AgeBand | None, typer.Option(help="Who reads the text given as argument. A line of a file says so itself.")
+    ] = None,
+    community: Annotated[
+        str | None, typer.Option(help="The community of the text given as argument, likewise.")
+    ] = None,
     model: Annotated[
         str, typer.Option(envvar="SCREENER_MODEL", help="A shipped model, a folder or a hub's.")
     ] = "default",
@@ -65,9 +70,16 @@ def screen(
     """Screen comments without Kafka: one decision a line, in input order; a bad line becomes a dead-letter line."""
     if (text is None) == (input_ is None):
         raise typer.BadParameter("give either a text or --input")
+    if input_ is not None and (audience is not None or community is not None):
+        # Verdicts for another audience than was asked for, without a word.
+        raise typer.BadParameter(
+            "--audience and --community are for a text; a line has audience_age_band and community_id"
+        )
+    if text is not None and fill:
+        raise typer.BadParameter("--fill is for the lines of --input")
     screener = open_screener(model, policy, threads=threads, label_map=label_map)
     if text is not None:
-        _screen_text(screener, text, audience, community, output)
+        _screen_text(screener, text, audience or AgeBand.UNKNOWN, community, output)
         return
     assert input_ is not None  # noqa: S101  settled above; for the type checker
     files = _STANDARD not in (input_, output) and Path(input_).exists() and Path(output).exists()
@@ -108,8 +120,9 @@ def _show(decision: Decision, text: str) -> None:
     console.print(f"[bold]{decision.action}[/bold]{because}, severity {decision.severity or 0:.2f}")
     for reason in decision.reasons:
         fired = "" if reason.score is None else f" {reason.score:.4f} ≥ {reason.threshold:g}"
+        other = departure(reason)
         console.print(
-            f"  {reason.label}{fired} → {reason.action} for {reason.age_band} readers ({reason.rule})",
+            f"  {reason.label}{fired} → {reason.action} for {reason.age_band} readers ({reason.rule}{other and f', {other}'})",
             highlight=False,
             markup=False,
         )

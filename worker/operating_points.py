@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from worker.classifier import LABELS
 from worker.errors import StartupError
 from worker.files import MIB, read_bytes
 from worker.model_source import folder_of, on_hub
@@ -53,6 +54,8 @@ def read_operating_points(folder: Path) -> Points:
         raise StartupError(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict):
         raise StartupError(f"{path}: not a JSON object of labels")
+    if unknown := [label for label in content if label not in LABELS]:
+        raise StartupError(f"{path}: {unknown[0]} is none of {', '.join(LABELS)}")
     return {label: _read_label(f"{path}: {label}", points) for label, points in content.items()}
 
 

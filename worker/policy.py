@@ -13,6 +13,9 @@ from msgspec.structs import replace
 from worker.classifier import HARM_LABELS, LABELS
 from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion, ReasonGiven
 
+VERSION: Final = "2"
+"""Raised whenever the same policy may come to another action on the same scores, since decisions are named by it."""
+
 KNOWN_BANDS: Final = tuple(band for band in AgeBand if band is not AgeBand.UNKNOWN)
 """The bands that a policy can name, youngest first. What an unknown audience gets is derived from them."""
 
@@ -58,7 +61,8 @@ class Verdict(Struct, frozen=True):
     """What the policy makes of one comment's scores.
 
     Attributes:
-        action: the strongest that any rule asks for; `escalate` where one would remove what another holds for danger.
+        action: the strongest that any rule asks for; `escalate` where one would remove what another holds for danger, `hold`
+            where it would remove what the model cannot read.
         category: the label of the first reason, or `unsupported_language`; None where no rule fired.
         severity: the highest harm score, whatever the policy made of it; None where nothing was scored.
         reasons: at most one a label, the strongest action first, then the highest score; the one for the language behind
@@ -71,8 +75,8 @@ class Verdict(Struct, frozen=True):
     reasons: list[ReasonGiven]
 
 
-# Label, whether it is a harm, whether it is escalated for, the lowest threshold, the rules that may fire, strongest first.
-_Row = tuple[str, bool, bool, float, tuple[Rule, ...]]
+# Label, whether it is a harm, the lowest threshold, the rules that may fire, strongest first.
+_Row = tuple[str, bool, float, tuple[Rule, ...]]
 
 
 class Policy:
@@ -102,6 +106,12 @@ class Policy:
         self.version = version
         self.warnings = tuple(warnings)
         self.resolved = tuple(resolved)
+        self._dangers = frozenset(
+            label
+            for table in (rules, *communities.values())
+            for (label, _), own in table.items()
+            if any(rule.action is Action.ESCALATE for rule in own)
+        )
         self._default = _rows_by_band(rules)
         self._communities = {community_id: _rows_by_band(own) for community_id, own in communities.items()}
         self._language = _with_unknown(language)
@@ -117,11 +127,10 @@ class Policy:
     @property
     def rule_names(self) -> frozenset[str]:
         """Every rule that may fire for some audience, by where it stands."""
-        return frozenset(rule.name for _, rule in self._all_rules())
-
-    def uses(self, label: str) -> bool:
-        """Whether any rule, in any community, looks at this label."""
-        return any(name == label for name, _ in self._all_rules())
+        tables = (self._default, *self._communities.values())
+        return frozenset(
+            rule.name for table in tables for rows in table.values() for *_, rules in rows for rule in rules
+        )
 
     def rules_for(self, audience: AgeBand | None, community_id: str | None) -> Iterator[tuple[str, Rule]]:
         """Each label with each of its rules for this audience, strongest first; without those that never fire."""
@@ -143,7 +152,7 @@ class Policy:
         """Apply the rules for this audience. A label without a score never fires.
 
         A language that the model does not know (False; None is one that cannot be told) brings in its own rule beside the
-        scores, which may still ask for more, and nothing in it is highlighted: its kindness is a guess.
+        scores. They are guesses then, so what they would remove is held for a person, and nothing is nudged or highlighted.
 
         Raises:
             ValueError: a score is NaN, which would otherwise pass for harmless.
@@ -151,7 +160,7 @@ class Policy:
         severity = 0.0
         reasons = []
         rows = self._rows(audience, community_id)
-        for label, is_harm, _, floor, rules in rows:
+        for label, is_harm, floor, rules in rows:
             score = scores.get(label)
             if score is None:
                 continue
@@ -167,14 +176,14 @@ class Policy:
                 ReasonGiven(label, score, rule.threshold, audience or AgeBand.UNKNOWN, rule.action, rule.name)
             )
         if language_supported is False:
-            reasons = [reason for reason in reasons if reason.action is not Action.HIGHLIGHT]
+            reasons = _of_guesses(reasons)
             own = self.language_rule(audience, community_id)
             if own.action is not Action.ALLOW:
                 band = audience or AgeBand.UNKNOWN
                 reasons.append(ReasonGiven(UNSUPPORTED_LANGUAGE, None, None, band, own.action, own.name))
         if not reasons:
             return Verdict(Action.ALLOW, None, severity, reasons)
-        reasons = _seen_by_a_person(reasons, rows)
+        reasons = self._seen_by_a_person(reasons)
         # Stable, so that equals stay in the order of LABELS. No score is behind every score.
         reasons.sort(key=lambda reason: (-reason.action.strength, math.inf if reason.score is None else -reason.score))
         first = reasons[0]
@@ -182,32 +191,43 @@ class Policy:
             reasons = [reason for reason in reasons if reason.action is not Action.HIGHLIGHT]
         return Verdict(first.action, first.label, severity, reasons)
 
-    def _all_rules(self) -> Iterator[tuple[str, Rule]]:
-        for table in (self._default, *self._communities.values()):
-            for rows in table.values():
-                for label, *_, rules in rows:
-                    for rule in rules:
-                        yield label, rule
+    def _seen_by_a_person(self, reasons: list[ReasonGiven]) -> list[ReasonGiven]:
+        """Raise to `escalate` what is held for danger where another label would remove it: nobody would look at it any more.
+
+        What danger is, the policy says: a label that it escalates for, whoever reads.
+        """
+        removing = {reason.label for reason in reasons if reason.action is Action.REMOVE}
+        if not removing:
+            return reasons
+        return [
+            replace(reason, action=Action.ESCALATE)
+            if reason.label in self._dangers
+            and reason.action.strength >= Action.HOLD.strength
+            and removing - {reason.label}
+            else reason
+            for reason in reasons
+        ]
 
     def _rows(self, audience: AgeBand | None, community_id: str | None) -> tuple[_Row, ...]:
         table = self._default if community_id is None else self._communities.get(community_id, self._default)
         return table[audience or AgeBand.UNKNOWN]
 
 
-def _seen_by_a_person(reasons: list[ReasonGiven], rows: Sequence[_Row]) -> list[ReasonGiven]:
-    """Raise to `escalate` what is held for danger where another label would remove it: nobody would look at it any more.
+def departure(reason: ReasonGiven) -> str:
+    """Why its action is another than its rule asks for; empty where it is that."""
+    if reason.score is None or reason.rule.endswith(f".{reason.action}"):
+        return ""
+    if reason.action is Action.ESCALATE:
+        return "raised to escalate: another label removes"
+    return "held instead: the model does not know the language"
 
-    What danger is, the policy says: a label that it escalates for.
-    """
-    removing = {reason.label for reason in reasons if reason.action is Action.REMOVE}
-    if not removing:
-        return reasons
-    dangers = {label for label, _, is_danger, *_ in rows if is_danger}
+
+def _of_guesses(reasons: Sequence[ReasonGiven]) -> list[ReasonGiven]:
+    """What is left of reasons for a comment that the model cannot read: nobody is told to think again, nothing is gone unseen."""
     return [
-        replace(reason, action=Action.ESCALATE)
-        if reason.label in dangers and reason.action.strength >= Action.HOLD.strength and removing - {reason.label}
-        else reason
+        replace(reason, action=Action.HOLD) if reason.action is Action.REMOVE else reason
         for reason in reasons
+        if reason.action not in (Action.HIGHLIGHT, Action.NUDGE)
     ]
 
 
@@ -227,8 +247,7 @@ def _rows_by_band(rules: Rules) -> dict[AgeBand, tuple[_Row, ...]]:
 
 def _row(label: str, rules: Sequence[Rule]) -> _Row:
     may_fire = tuple(rule for rule in rules if rule.threshold != NEVER)
-    is_danger = any(rule.action is Action.ESCALATE for rule in rules)
-    return label, label in HARM_LABELS, is_danger, min((rule.threshold for rule in may_fire), default=NEVER), may_fire
+    return label, label in HARM_LABELS, min((rule.threshold for rule in may_fire), default=NEVER), may_fire
 
 
 def _with_unknown(rules: LanguageRules) -> dict[AgeBand, LanguageRule]:

@@ -150,7 +150,7 @@ def read_policy(content: bytes, file: str, points: Points | None = None) -> Poli
             problem
             for name, community in model.communities.items()
             for problem in _warn_language(
-                community.unsupported_language, ("communities", name), community_languages[name]
+                community.unsupported_language, ("communities", name), community_languages[name], language
             )
         ),
     ]
@@ -379,6 +379,8 @@ def _look_up(points: Points, label: str, written: str) -> float | str | None:
         return f"{asked} the model states no operating points ({POINTS_FILE} in its folder)"
     if not points.get(label):
         return f"{asked} the model states none for this label ({POINTS_FILE} in its folder)"
+    if any(known <= precision and score is None for known, score in points[label].items()):
+        return None
     if precision not in points[label]:
         stated = ", ".join(
             f"{known:.2f}" if round(known, 2) == known else f"{known:g}" for known in sorted(points[label])
@@ -559,6 +561,8 @@ def _misplaced_actions(paths: Collection[_Keys]) -> Iterator[_Problem]:
 # ---- the rules, and what is odd about them
 
 
+_NO_CHANGE: Final = "is what the community inherits anyway, so it changes nothing"
+
 _Spread = dict[tuple[str, AgeBand], tuple[Rule, ...]]
 
 
@@ -591,7 +595,9 @@ def _spread_language(written: _Languages, inherited: LanguageRules, root: _Keys)
     return {**inherited, **own}
 
 
-def _warn_language(written: _Languages, root: _Keys, rules: LanguageRules) -> Iterator[_Problem]:
+def _warn_language(
+    written: _Languages, root: _Keys, rules: LanguageRules, inherited: LanguageRules | None = None
+) -> Iterator[_Problem]:
     path = (*root, UNSUPPORTED_LANGUAGE)
     if not written:
         return
@@ -601,6 +607,10 @@ def _warn_language(written: _Languages, root: _Keys, rules: LanguageRules) -> It
         if rules[younger].action.strength < rules[older].action.strength:
             text = f"{rules[older].action} for {older} but {rules[younger].action} for {younger}"
             yield _Problem(path, f"{text}: the older audience is treated more strictly")
+    for key, action in written.items():
+        covered = _covered(written, key)
+        if inherited and covered and all(inherited[band].action is action for band in covered):
+            yield _Problem((*path, key), _NO_CHANGE)
 
 
 def _warn(model: _PolicyFile, rules: _Spread, communities: Mapping[str, _Spread]) -> Iterator[_Problem]:
@@ -646,4 +656,4 @@ def _warn_no_change(community: _Community, root: _Keys, inherited: _Spread) -> I
             covered = _covered(bands, key)
             before = [{rule.action: rule.threshold for rule in inherited.get((label, band), ())} for band in covered]
             if covered and all(thresholds == rules for rules in before):
-                yield _Problem((*root, label, key), "is what the community inherits anyway, so it changes nothing")
+                yield _Problem((*root, label, key), _NO_CHANGE)

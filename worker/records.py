@@ -16,7 +16,10 @@ MAX_ID_CHARACTERS = 500
 MAX_TEXT_CHARACTERS = 10_000
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
-Timestamp = Annotated[datetime, Meta(tz=True, description="RFC 3339, with a zone.")]
+Timestamp = Annotated[
+    datetime,
+    Meta(tz=True, description="RFC 3339, with a zone. Kept to the microsecond, so compare times, not texts."),
+]
 Score = Annotated[float, Meta(ge=0, le=1)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -135,8 +138,9 @@ class ReasonGiven(Struct, frozen=True):
     action: Annotated[
         Action,
         Meta(
-            description="What the rule asks for. A hold for danger (a label that the policy escalates for) is raised to "
-            "escalate where another label would have the comment removed: somebody has to see it."
+            description="What the rule asks for. A hold for danger (a label that the policy escalates for, whoever reads) is "
+            "raised to escalate where another label would have the comment removed: somebody has to see it. What a rule would "
+            "remove is held where the model does not know the language."
         ),
     ]
     rule: Annotated[
@@ -153,7 +157,8 @@ class Decision(References, frozen=True, kw_only=True):
     """What is done with one comment, and why. Never its text.
 
     `decision_id` is a hash of the work, so the same comment screened again by the same worker, model and policy overwrites
-    itself.
+    itself. It names no event: a comment that was edited, and then edited back, has the first id again, and that decision is the
+    last word. Of two on one comment, the one with the higher `source.offset` counts.
     """
 
     decision_id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,500}$")]
@@ -205,7 +210,12 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     reason: Reason
     error_class: str
     error_message: Annotated[str, Meta(description="Names fields and limits; never text of the comment.")]
-    attempts: Annotated[int, Meta(ge=1)]
+    attempts: Annotated[
+        int,
+        Meta(
+            ge=1, description="1: a record is given up when it was read once. screener-redrives counts what came after."
+        ),
+    ]
     worker: Annotated[str, Meta(description="The worker's name.")]
     worker_version: str
     model: Model

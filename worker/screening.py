@@ -26,6 +26,7 @@ from worker.language import VERSION as LANGUAGE_RULES
 from worker.normalise import VERSION as NORMALISER
 from worker.normalise import normalise, normalise_mapped
 from worker.pieces import Batch, batches_of, of_texts
+from worker.policy import VERSION as POLICY_RULES
 from worker.policy import Policy, Verdict
 from worker.records import Comment, Decision, Mode, Model, PolicyVersion, Source, Span
 from worker.runs import Runs
@@ -397,8 +398,8 @@ def decision_id(comment: Comment, policy: PolicyVersion, model: Model, *, degrad
 
     Audience, community and the producer's language are in it beside id, text, policy and model, since the policy reads them:
     without them one comment, sent again for another audience, would get two verdicts under one name. So are the versions of
-    what the model gets to read and of what tells the language. So is whether it was held unscored: screened again in a
-    quieter hour it gets another verdict.
+    what the model gets to read, of what tells the language and of how a policy is applied. So is whether it was held unscored:
+    screened again in a quieter hour it gets another verdict.
     """
     parts = [
         _measured(comment.comment_id),
@@ -425,7 +426,7 @@ def _measured(part: str) -> bytes:
 @lru_cache(maxsize=16)
 def _rules(policy_sha256: str, model_sha256: str) -> bytes:
     """What is the same for every comment, until the policy changes."""
-    return b"".join(map(_measured, (policy_sha256, model_sha256, NORMALISER, LANGUAGE_RULES)))
+    return b"".join(map(_measured, (policy_sha256, model_sha256, NORMALISER, LANGUAGE_RULES, POLICY_RULES)))
 
 
 def _remembering(

@@ -86,6 +86,15 @@ def test_a_worker_that_is_not(worker: Readiness) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "the model is loading\n")
 
 
+@pytest.mark.parametrize("port", ["80a", "80 80"])
+def test_a_port_that_is_none(environment: pytest.MonkeyPatch, port: str) -> None:
+    environment.setenv("SCREENER_HTTP_PORT", port)
+    result = CliRunner().invoke(app, ["health"])
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"no worker answers on 127.0.0.1:{port}: ")
+
+
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::1]")])
 def test_no_worker_at_all(environment: pytest.MonkeyPatch, host: str, shown: str) -> None:
     port = free_port()

@@ -400,6 +400,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     assert refusal(rows, option, folder / "no" / "file") == f"{folder}/no/file: its folder does not exist"
     assert refusal(rows, option, folder) == f"{folder}: is a folder"
     assert refusal(rows, option, rows) == f"{rows}: the output would overwrite the input"
+    limits = folder / "limits.json"
+    limits.write_text("{}", "utf-8")
+    assert refusal(rows, "--thresholds", limits, option, limits) == f"{limits}: the output would overwrite the input"
     assert classifier.batches == []
 
 

@@ -69,6 +69,16 @@ def test_check_tells_every_problem_of_every_file_and_goes_on(good: str, bad: str
     assert result.exit_code == 2
 
 
+def test_check_goes_on_behind_a_file_that_is_too_large(bad: str, tmp_path: Path) -> None:
+    large = tmp_path / "large.yaml"
+    large.write_bytes(b" " * 2**21)
+
+    result = run("check", str(large), bad)
+
+    assert str(large) in result.stderr
+    assert f"{bad}:4: labels.insult.all.holt: no such action" in result.stderr
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_pass_without_a_warning(name: str) -> None:
     result = run("check", name)
@@ -81,16 +91,16 @@ def test_presets_pass_without_a_warning(name: str) -> None:
 def test_explain_shows_every_audience_what_fires_and_what_nearly_does(good: str, scores: str) -> None:
     result = run("explain", "--scores", scores, "--policy", good)
 
-    assert row(result.stdout, "under_13") == "under_13 hold insult insult 0.700 ≥ 0.5 labels.insult.under_13.hold"
-    assert row(result.stdout, "adult") == "adult nudge insult insult 0.700 ≥ 0.7 labels.insult.all.nudge"
-    assert row(result.stdout, "unknown") == "unknown hold insult insult 0.700 ≥ 0.5 labels.insult.under_13.hold"
+    assert row(result.stdout, "under_13") == "under_13 hold insult insult 0.7000 ≥ 0.5 labels.insult.under_13.hold"
+    assert row(result.stdout, "adult") == "adult nudge insult insult 0.7000 ≥ 0.7 labels.insult.all.nudge"
+    assert row(result.stdout, "unknown") == "unknown hold insult insult 0.7000 ≥ 0.5 labels.insult.under_13.hold"
     assert result.exit_code == 0
 
 
 def test_explain_shows_the_rule_nearest_to_firing(good: str) -> None:
     result = run("explain", "--scores", "insult=0.45,threat=0.9", "--policy", good)
 
-    assert row(result.stdout, "adult") == "adult allow nearest: insult 0.450, 0.250 below 0.7 labels.insult.all.nudge"
+    assert row(result.stdout, "adult") == "adult allow nearest: insult 0.4500, 0.2500 below 0.7 labels.insult.all.nudge"
 
 
 def test_explain_says_what_is_not_removed_for_danger(tmp_path: Path) -> None:
@@ -103,9 +113,53 @@ def test_explain_says_what_is_not_removed_for_danger(tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     words = " ".join(result.stdout.replace("│", " ").split())
-    assert "threat 0.600 ≥ 0.5 labels.threat.all.hold raised to escalate: another label removes" in words
-    assert "insult 0.950 ≥ 0.9 labels.insult.all.remove" in words
+    assert "threat 0.6000 ≥ 0.5 labels.threat.all.hold raised to escalate: another label removes" in words
+    assert "insult 0.9500 ≥ 0.9 labels.insult.all.remove" in words
     assert "remove raised" not in words
+
+
+def test_the_nearest_rule_is_so_by_share_of_its_threshold(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "{id: p, version: 1, labels: {insult: {all: {hold: 0.5}}, self_harm: {all: {hold: 0.09}}}}", "utf-8"
+    )
+    result = run("explain", "--scores", "insult=0.3,self_harm=0.001", "--policy", str(policy))
+
+    assert row(result.stdout, "adult") == "adult allow nearest: insult 0.3000, 0.2000 below 0.5 labels.insult.all.hold"
+
+
+def test_explain_says_what_an_unknown_language_makes_of_rules_that_fire(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "{id: p, version: 1, labels: {insult: {all: {nudge: 0.3, remove: 0.9}}, kindness: {all: {highlight: 0.8}}},"
+        " unsupported_language: {all: allow}}",
+        "utf-8",
+    )
+    passed_over = "passed over, the model does not know the language: labels."
+
+    kind, rude, removed = (
+        row(run("explain", "--scores", scores, "--policy", str(policy), "--language", "pt").stdout, "adult")
+        for scores in ("kindness=0.9", "insult=0.4,kindness=0.1", "insult=0.95")
+    )
+
+    assert kind == f"adult allow {passed_over}kindness.all.highlight"
+    assert rude.startswith("adult allow nearest: insult 0.4000, 0.5000 below 0.9")
+    assert removed == (
+        "adult hold insult insult 0.9500 ≥ 0.9 labels.insult.all.remove held instead: the model does not know the language"
+    )
+
+
+def test_explain_cuts_no_name_of_a_rule(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    name = "a-community-with-a-name-that-is-as-long-as-they-come-in-a-large-platform-" * 2
+    policy.write_text(
+        f"{{id: p, version: 1, labels: {{insult: {{all: {{hold: 0.5}}}}}}, communities: {{{name}: {{labels: {{insult:"
+        " {under_13: {nudge: 0.3}}}}}}",
+        "utf-8",
+    )
+    result = run("explain", "--scores", "insult=0.4", "--policy", str(policy), "--community", name)
+
+    assert f"communities.{name}.labels.insult.under_13.nudge" in "".join(result.stdout.replace("│", " ").split())
 
 
 def test_explain_knows_no_nearest_rule_where_no_rule_looks_at_the_scores(good: str) -> None:
@@ -159,14 +213,14 @@ def test_explain_scores_a_text_with_the_model(good: str, tmp_path: Path, monkeyp
 
     result = run("explain", "you fool", "--model", "small", "--policy", good)
 
-    assert row(result.stdout, "adult") == "adult hold insult insult 0.950 ≥ 0.9 labels.insult.all.hold"
+    assert row(result.stdout, "adult") == "adult hold insult insult 0.9500 ≥ 0.9 labels.insult.all.hold"
     assert "language" not in result.stdout
 
     foreign = run("explain", "hallo", "--model", "small", "--policy", good)
 
     held = "under_13 hold unsupported_language unsupported_language unsupported_language.default"
     assert row(foreign.stdout, "under_13") == held
-    assert row(foreign.stdout, "adult").startswith("adult allow nearest: insult 0.100")
+    assert row(foreign.stdout, "adult").startswith("adult allow nearest: insult 0.1000")
     assert "insult 0.100; language de, which the model does not know" in foreign.stdout
 
 
@@ -208,7 +262,7 @@ def test_explain_asks_the_model_and_the_policy_that_the_worker_beside_it_has(
     result = run("explain", "you fool")
 
     assert asked == [("you fool", "fast", Path("names.json"))]
-    assert row(result.stdout, "adult") == "adult hold insult insult 0.950 ≥ 0.9 labels.insult.all.hold"
+    assert row(result.stdout, "adult") == "adult hold insult insult 0.9500 ≥ 0.9 labels.insult.all.hold"
 
 
 @pytest.mark.parametrize(
@@ -279,7 +333,7 @@ def test_check_warns_of_a_precision_that_is_never_reached(asking: str) -> None:
 def test_explain_shows_the_scores_that_precisions_stand_for(asking: str) -> None:
     result = run("explain", "--scores", "insult=0.62", "--policy", asking, "--model", model_beside(asking))
 
-    assert row(result.stdout, "under_13") == "under_13 hold insult insult 0.620 ≥ 0.61 labels.insult.under_13.hold"
+    assert row(result.stdout, "under_13") == "under_13 hold insult insult 0.6200 ≥ 0.61 labels.insult.under_13.hold"
 
 
 @pytest.mark.parametrize("arguments", [("check", "default"), ("explain", "--scores", "insult=0.5")])

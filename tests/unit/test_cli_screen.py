@@ -125,6 +125,21 @@ def test_either_a_text_or_a_file(arguments: list[str]) -> None:
     assert "give either a text or --input" in result.stderr
 
 
+@pytest.mark.parametrize("options", [("--audience", "adult"), ("--community", "club")])
+def test_what_is_said_of_a_text_is_not_said_of_a_file(tmp_path: Path, options: tuple[str, str]) -> None:
+    """Each line says so itself: verdicts for another audience than was asked for would look like those that were."""
+    path = tmp_path / "comments.jsonl"
+    path.write_bytes(jsonl(comment_value("hello")))
+    result = CliRunner().invoke(app, ["screen", "--input", str(path), *options])
+
+    assert result.exit_code == 2
+    assert "are for a text" in result.stderr
+
+
+def test_fill_is_for_lines() -> None:
+    assert CliRunner().invoke(app, ["screen", "hello", "--fill"]).exit_code == 2
+
+
 # ---- JSON Lines
 
 

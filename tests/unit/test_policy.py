@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.strategies import COMMUNITY, harm_labels, policies, scores
 from worker.classifier import HARM_LABELS, LABELS
 from worker.operating_points import Points, operating_points_of
-from worker.policy import KNOWN_BANDS, Policy, Verdict
+from worker.policy import KNOWN_BANDS, Policy, Verdict, departure
 from worker.policy_file import load_policy, preset_names, read_policy
 from worker.records import Action, AgeBand, ReasonGiven
 
@@ -85,6 +85,7 @@ def test_what_was_raised_names_the_rule_that_held_it() -> None:
     reason, _ = DANGEROUS.decide({"insult": 0.95, "threat": 0.6}, CHILD, None).reasons
 
     assert reason == ReasonGiven("threat", 0.6, 0.5, CHILD, Action.ESCALATE, "labels.threat.all.hold")
+    assert departure(reason) == "raised to escalate: another label removes"
 
 
 def test_a_label_that_only_removes_is_not_looked_at() -> None:
@@ -92,6 +93,17 @@ def test_a_label_that_only_removes_is_not_looked_at() -> None:
 
     assert action(removing, {"threat": 0.85}) == "remove"
     assert action(removing, {"threat": 0.85, "insult": 0.95}) == "escalate"
+
+
+def test_danger_is_what_the_policy_escalates_for_whoever_reads() -> None:
+    elsewhere = policy(
+        "{threat: {under_13: {escalate: 0.8}, all: {hold: 0.4}}, insult: {all: {remove: 0.9}}}",
+        communities="{boxing: {labels: {threat: {under_13: {hold: 0.8}}}}}",
+    )
+
+    for audience, community_id in ((ADULT, None), (UNKNOWN, None), (CHILD, "boxing")):
+        verdict = elsewhere.decide({"insult": 0.95, "threat": 0.85}, audience, community_id)
+        assert (verdict.action, verdict.category) == (Action.ESCALATE, "threat")
 
 
 def test_one_reason_a_label_strongest_first_then_by_score_then_in_the_order_of_labels() -> None:
@@ -223,8 +235,6 @@ def test_what_a_policy_says_of_itself() -> None:
         "labels.insult.under_13.remove",
         "labels.insult.adult.nudge",
     }
-    assert COMMUNITIES.uses("threat")
-    assert not COMMUNITIES.uses("profanity")
     assert [(label, rule.action) for label, rule in INSULT.rules_for(CHILD, None)] == [
         ("insult", Action.REMOVE),
         ("insult", Action.HOLD),
@@ -234,7 +244,10 @@ def test_what_a_policy_says_of_itself() -> None:
 
 # ---- languages that the model does not know
 
-KINDLY = "{insult: {all: {nudge: 0.4, remove: 0.9}}, kindness: {all: {highlight: 0.7}}, threat: {all: {hold: 0.5}}}"
+KINDLY = (
+    "{insult: {all: {nudge: 0.4, limit: 0.5, hold: 0.6, remove: 0.9}}, threat: {all: {hold: 0.5}},"
+    " kindness: {all: {highlight: 0.7}}}"
+)
 
 
 def with_languages(written: str, own: str = "{}") -> Policy:
@@ -291,10 +304,29 @@ def test_nothing_is_highlighted_that_nobody_understood() -> None:
 
 
 def test_a_strong_score_still_acts_and_the_strongest_wins() -> None:
-    verdict = abroad(with_languages("{all: hold}"), CHILD, {"insult": 0.95, "kindness": 0.9})
+    verdict = abroad(with_languages("{all: limit}"), CHILD, {"insult": 0.7, "kindness": 0.9})
 
-    assert (verdict.action, verdict.category) == (Action.REMOVE, "insult")
+    assert (verdict.action, verdict.category) == (Action.HOLD, "insult")
     assert [reason.label for reason in verdict.reasons] == ["insult", "unsupported_language"]
+
+
+def test_what_nobody_understood_is_held_where_it_would_be_removed_and_nobody_is_asked_to_think_again() -> None:
+    guessing = with_languages("{all: allow}")
+    held, nudged = (abroad(guessing, CHILD, {"insult": score}) for score in (0.95, 0.46))
+
+    assert (held.action, held.category) == (Action.HOLD, "insult")
+    [reason] = held.reasons
+    assert (reason.action, reason.rule) == (Action.HOLD, "labels.insult.all.remove")
+    assert departure(reason) == "held instead: the model does not know the language"
+    assert guessing.decide({"insult": 0.46}, CHILD, None).action == "nudge"
+    assert nudged == Verdict(Action.ALLOW, None, 0.46, [])
+
+
+def test_danger_that_nobody_understood_reaches_a_person_by_what_is_held_beside_it() -> None:
+    guessing = policy("{threat: {all: {hold: 0.5, escalate: 0.9}}, insult: {all: {remove: 0.9}}}")
+
+    assert abroad(guessing, ADULT, {"insult": 0.95, "threat": 0.6}).action == "hold"
+    assert abroad(guessing, ADULT, {"insult": 0.95, "threat": 0.95}).action == "escalate"
 
 
 def test_where_a_score_asks_for_the_same_it_is_named_first_and_a_milder_one_behind() -> None:
@@ -336,7 +368,7 @@ def test_a_community_may_have_rules_for_languages_alone() -> None:
     )
 
     assert abroad(bilingual, CHILD, at="club").action == "allow"
-    assert abroad(bilingual, CHILD, {"insult": 0.95}, at="club").action == "remove"
+    assert abroad(bilingual, CHILD, {"insult": 0.95}, at="club").action == "hold"
     assert bilingual.communities == {"club"}
 
 
@@ -372,13 +404,15 @@ def test_unknown_is_at_least_as_strict_as_every_band(
 
 @settings(max_examples=60)
 @given(policies(), scores(), bands, communities)
-def test_a_language_that_the_model_does_not_know_is_never_judged_more_mildly(
+def test_a_language_that_the_model_does_not_know_is_judged_more_mildly_only_where_a_guess_would_remove_or_nudge(
     drawn: Policy, given_scores: dict[str, float], band: AgeBand, at: str | None
 ) -> None:
     known, unknown = (drawn.decide(given_scores, band, at, language_supported=told) for told in (True, False))
 
-    assert unknown.action.strength >= known.action.strength
-    assert unknown.action is not Action.HIGHLIGHT
+    # What is escalated because another label removes is held with that.
+    milder = {Action.ESCALATE: Action.HOLD, Action.REMOVE: Action.HOLD, Action.NUDGE: Action.ALLOW}
+    assert unknown.action.strength >= milder.get(known.action, known.action).strength
+    assert unknown.action not in (Action.HIGHLIGHT, Action.NUDGE, Action.REMOVE)
     assert unknown.severity == known.severity
 
 

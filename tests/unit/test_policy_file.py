@@ -262,7 +262,7 @@ def test_a_policy_without_a_rule(labels: str) -> None:
 def test_rules_of_a_community_alone_are_rules() -> None:
     text = HEAD + "labels: {}\ncommunities: {club: {labels: {insult: {all: {hold: 0.5}}}}}\n"
 
-    assert read_policy(text.encode(), "p.yaml").uses("insult")
+    assert read_policy(text.encode(), "p.yaml").rule_names == {"communities.club.labels.insult.all.hold"}
 
 
 # ---- what is odd
@@ -362,6 +362,10 @@ def test_a_community_that_changes_something_is_not_odd(labels: str) -> None:
             "communities: {club: {unsupported_language: {under_13: limit}}}",
             [("p.yaml:5: warning: communities.club.unsupported_language: hold for 13_15 but limit for under_13: "
              "the older audience is treated more strictly")],
+        ),
+        (
+            "unsupported_language: {all: limit}\ncommunities: {club: {unsupported_language: {adult: limit}}}",
+            [f"p.yaml:6: warning: communities.club.unsupported_language.adult: {INHERITED}"],
         ),
         ("unsupported_language: {}", []),
         ("communities: {club: {unsupported_language: {all: hold}}}", []),
@@ -492,7 +496,8 @@ def test_what_escalates_is_a_danger_though_the_model_is_never_sure_enough_to_do_
 
     assert decided(AgeBand.FROM_16_TO_17, insult=0.95, threat=0.7) == ("escalate", "threat")
     assert decided(AgeBand.FROM_16_TO_17, threat=1.0) == ("hold", "threat")
-    assert decided(AgeBand.ADULT, insult=0.95, threat=0.7) == ("remove", "insult")
+    # What danger is does not depend on who reads.
+    assert decided(AgeBand.ADULT, insult=0.95, threat=0.7) == ("escalate", "threat")
     assert "labels.threat.16_17.escalate" not in policy.rule_names
     (warning,) = [warning for warning in policy.warnings if "never reaches" in warning]
     assert "what is held is never just removed" in warning
@@ -513,6 +518,17 @@ def test_no_else_stands_in_for_being_sure(label: str, action: str) -> None:
     # A model that says nothing of it may be as sure as that.
     assert thresholds(silent)[name] == 0.9
     assert never.version != silent.version
+
+
+@pytest.mark.parametrize(("label", "action"), [("insult", "remove"), ("kindness", "highlight")])
+def test_a_precision_above_one_that_is_never_reached_is_not_reached_either(label: str, action: str) -> None:
+    labels = f"{{threat: {{all: {{hold: 0.6}}}}, {label}: {{all: {{{action}: precision 0.99 else 0.6}}}}}}"
+
+    never = asking(labels, {label: {0.8: 0.5, 0.95: None}})
+
+    assert f"labels.{label}.all.{action}" not in thresholds(never)
+    # Of one that lies above all that are reached nobody knows.
+    assert thresholds(asking(labels, {label: {0.8: 0.5}}))[f"labels.{label}.all.{action}"] == 0.6
 
 
 def test_a_policy_of_which_no_rule_is_left_is_none() -> None:

@@ -506,7 +506,9 @@ def test_a_language_that_the_model_does_not_know_is_the_policys_to_judge() -> No
     ]
     assert child.scores["kindness"] == 0.95
     assert decide(make(), "hallo, thanks", audience_age_band="adult").action == "allow"
-    assert decide(make(), "hallo, stupid", audience_age_band="under_13").action == "remove"
+    guessed = decide(make(), "hallo, stupid", audience_age_band="under_13")
+    assert (guessed.action, guessed.category) == ("hold", "insult")
+    assert decide(make(), "stupid", audience_age_band="under_13").action == "remove"
 
 
 def test_a_language_is_told_once_for_each_normalised_text_and_remembered() -> None:
@@ -550,7 +552,7 @@ def test_the_same_work_has_the_same_id() -> None:
     # Literal, because with any change of it what is replayed no longer overwrites itself.
     assert (
         decision_id(COMMENT, POLICY_VERSION, MODEL)
-        == "9c554f7d555abdf45685b0914cfbfbbd3bb4f95be0d8a8cf0b840e91fe004aff"
+        == "14593b53a5c9e0b13ee1016da1e9097f0789337ccfaf018f9d9dbff201404995"
     )
 
 
