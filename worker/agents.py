@@ -269,7 +269,10 @@ class Pipeline(abc.ABC):
 
     def _queue_up(self, fetch: Fetch, start: int) -> int:
         """Put its records from this one on into the queue while there is room; how many."""
-        watermark = self._watermarks.setdefault(fetch.partition, Watermark())
+        watermark = self._watermarks.get(fetch.partition)
+        if watermark is None or fetch.records[start].offset <= watermark.last:
+            # Anew also where the log was cut short and is read from its beginning: what was read of the old one can ack nothing.
+            watermark = self._watermarks[fetch.partition] = Watermark()
         now, before = time.perf_counter(), len(self._queue)
         repeats = _REPEATS * self._max_in_flight
         for record in islice(fetch.records, start, None):

@@ -13,10 +13,10 @@ from typing import Any, Final, Literal
 from worker.batching import CPU_TOKENS, GPU_TOKENS
 from worker.classifier import Found, Piece
 from worker.errors import StartupError, TransientError
-from worker.files import MIB, check_size
+from worker.files import MIB, check_size, read_json
 from worker.hub import fetch
 from worker.model_source import folder_of, on_hub
-from worker.outputs import columns_of, describe, is_multi_label, read_json, read_label_map, scores_of
+from worker.outputs import columns_of, describe, is_multi_label, read_label_map, scores_of
 from worker.records import Model
 from worker.tokenizer import CPU_STEP, GPU_STEP, LARGEST, MAX_PIECE_TOKENS, Tokenizer
 

@@ -1,13 +1,12 @@
 """Model and policy for the commands that need no Kafka."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from worker.classifier import LABELS
 from worker.errors import FatalError, StartupError
-from worker.files import MIB, read_bytes
+from worker.files import read_json
 from worker.language import UNDETERMINED, Detection
 from worker.loading import load_classifier, load_detector
 from worker.logs import configure_logs
@@ -83,14 +82,7 @@ def read_thresholds(path: Path) -> dict[str, float]:
     Raises:
         StartupError: it is not such a file, in one line.
     """
-    try:
-        content = json.loads(read_bytes(path, MIB))
-    except OSError as error:
-        raise StartupError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise StartupError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise StartupError(f"{path}: not a JSON object")
+    content = read_json(path)
     for label, threshold in content.items():
         if label not in LABELS:
             raise StartupError(f"{path}: {label} is none of {', '.join(LABELS)}")

@@ -1,7 +1,8 @@
 """Files that somebody put there, read whole and up to a size: a wrong path must not fill the memory."""
 
+import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from worker.errors import StartupError
 
@@ -41,6 +42,19 @@ def read_text(path: Path, most: int) -> str:
         raise StartupError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError:
         raise StartupError(f"{path}: not UTF-8") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of at most a mebibyte. Raises StartupError, in one line, where it is none."""
+    try:
+        content = json.loads(read_bytes(path, MIB))
+    except OSError as error:
+        raise StartupError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise StartupError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise StartupError(f"{path}: not a JSON object")
+    return content
 
 
 def too_large(path: Path, most: int) -> StartupError:

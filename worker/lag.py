@@ -32,6 +32,10 @@ class LagMeter:
         self._consumer = AIOKafkaConsumer(**self._options, group_id=group_id, enable_auto_commit=False)
         self.beginnings: dict[int, int] = {}
         """The first offset that each partition still had when it was last measured."""
+        self.gone: dict[int, tuple[int, int]] = {}
+        """From which offset to which each partition was found to have been deleted unread when it was last measured."""
+        self._told: dict[int, int] = {}
+        """Up to where that was told before."""
         self._seen: dict[int, tuple[int, int]] = {}
         """Position and end when it was last measured."""
         self._empty: dict[int, tuple[int, int]] = {}
@@ -54,6 +58,9 @@ class LagMeter:
         position nor end has moved since the last time it is looked whether anything lies ahead, and where nothing does, there
         is no lag.
 
+        What lies between a position and a beginning behind it was deleted unread (`gone`): at most that, since some of it may be
+        at work, and the end of a partition may hold no records.
+
         Args:
             partitions: which to measure.
             positions: the next offset to be finished.
@@ -66,11 +73,14 @@ class LagMeter:
         beginnings = await self._consumer.beginning_offsets(topic_partitions)
         self.beginnings = {tp.partition: offset for tp, offset in beginnings.items()}
         before, self._seen = self._seen, {}
+        self.gone = {}
         lags = {}
         for tp in topic_partitions:
             position = positions.get(tp.partition)
             if position is None:
                 position = await self._consumer.committed(tp)
+            if position is not None:
+                self._note_gone(tp.partition, position, beginnings[tp])
             position = max(position or 0, beginnings[tp])
             self._seen[tp.partition] = position, ends[tp]
             lags[tp.partition] = max(0, ends[tp] - position)
@@ -87,6 +97,13 @@ class LagMeter:
             partition: 0 if self._empty.get(partition) == self._seen[partition] else lag
             for partition, lag in lags.items()
         }
+
+    def _note_gone(self, partition: int, position: int, beginning: int) -> None:
+        at, end = self._empty.get(partition, (position, position))
+        first = max(end if at == position else position, self._told.get(partition, 0))
+        if first < beginning:
+            self.gone[partition] = first, beginning
+            self._told[partition] = beginning
 
     async def _read_to_the_end(self, partitions: Collection[int]) -> list[int]:
         """Those of these partitions that can be read to their ends, from their positions on, and bring no record."""

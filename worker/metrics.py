@@ -156,6 +156,11 @@ class Metrics:
             ["partition"],
             registry=r,
         )
+        self.gone_unread = Counter(
+            "screener_gone_unread_total",
+            "Offsets that the brokers deleted before this worker's group had read them, at most.",
+            registry=r,
+        )
         self.lag_messages = Gauge(
             "screener_lag_messages",
             "Offsets between the watermark and the end of the partition; 0 where no record is among them.",

@@ -20,9 +20,9 @@ from worker.batching import CPU_TOKENS, GPU_TOKENS
 from worker.classifier import LABELS, Found, Piece, Places, Scores
 from worker.early import EARLY_OUTPUT, FIRST_STAGE, HIDDEN, read_leaving
 from worker.errors import StartupError, TransientError
-from worker.files import MIB, check_size
+from worker.files import MIB, check_size, read_json
 from worker.model_source import folder_of
-from worker.outputs import columns_of, describe, is_multi_label, read_json, read_label_map, scores_of, sigmoid
+from worker.outputs import columns_of, describe, is_multi_label, read_label_map, scores_of, sigmoid
 from worker.records import Span
 from worker.tokenizer import CPU_STEP, GPU_STEP, LARGEST, MAX_PIECE_TOKENS, Tokenizer
 
@@ -187,9 +187,13 @@ class OnnxClassifier:
 
 def _readable_tokens(config: Mapping[str, Any]) -> int:
     """How many tokens the model reads at once. RoBERTa and its kin count positions from behind the padding token's number on."""
-    positions = int(config.get("max_position_embeddings", MAX_PIECE_TOKENS))
+    positions, padding = config.get("max_position_embeddings"), config.get("pad_token_id")
+    for number in (positions, padding):
+        if not isinstance(number, int | None):
+            raise StartupError("config.json: max_position_embeddings and pad_token_id are whole numbers")
+    positions = MAX_PIECE_TOKENS if positions is None else positions
     if config.get("model_type") in _COUNT_BEHIND_PADDING:
-        positions -= int(config.get("pad_token_id", _PAD)) + 1
+        positions -= (_PAD if padding is None else padding) + 1
     return positions
 
 

@@ -9,14 +9,13 @@ instead of a score (`hold: precision 0.80`, see `worker.policy_file`), and so su
 `comment-screener policy`; quick, since no model is loaded.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from worker.classifier import LABELS
 from worker.errors import StartupError
-from worker.files import MIB, read_bytes
+from worker.files import read_json
 from worker.model_source import folder_of, on_hub
 
 FILE: Final = "operating_points.json"
@@ -44,16 +43,9 @@ def read_operating_points(folder: Path) -> Points:
         StartupError: the file is there and is no such table, in one line.
     """
     path = folder / FILE
-    try:
-        content = json.loads(read_bytes(path, MIB))
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         return {}
-    except OSError as error:
-        raise StartupError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise StartupError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise StartupError(f"{path}: not a JSON object of labels")
+    content = read_json(path)
     if unknown := [label for label in content if label not in LABELS]:
         raise StartupError(f"{path}: {unknown[0]} is none of {', '.join(LABELS)}")
     return {label: _read_label(f"{path}: {label}", points) for label, points in content.items()}

@@ -14,7 +14,7 @@ import numpy as np
 
 from worker.classifier import COMMON_NAMES, LABELS, Scores
 from worker.errors import StartupError
-from worker.files import MIB, read_bytes
+from worker.files import read_json
 from worker.records import Model
 
 
@@ -35,8 +35,20 @@ def columns_of(config: Mapping[str, Any], label_map: Mapping[str, str] | None, f
         raise StartupError(f"label map of {folder}: {', '.join(wrong)} is none of {', '.join(LABELS)}")
     if wrong := [column for column in id2label if not column.isdecimal()]:
         raise StartupError(f"{folder}/config.json: id2label: {', '.join(wrong)} is not the number of an output")
+    if unknown := sorted(set(label_map or {}) - set(map(str, id2label.values()))):
+        raise StartupError(f"label map of {folder}: the model has no label {', '.join(unknown)}")
     names = {**COMMON_NAMES, **{label: label for label in LABELS}, **(label_map or {})}
-    columns = {names[name]: int(column) for column, name in id2label.items() if str(name) in names}
+    columns: dict[str, int] = {}
+    for column, name in id2label.items():
+        if (label := names.get(str(name))) is None:
+            continue
+        if label in columns:
+            # Which of them counts, or their sum or maximum, nobody has said.
+            both = f"{id2label[str(columns[label])]} and {name}"
+            raise StartupError(
+                f"{folder}: two of its labels would be our {label}: {both}; map one of them to another, or to none"
+            )
+        columns[label] = int(column)
     if not columns:
         raise StartupError(
             f"{folder}: none of its labels ({', '.join(map(str, id2label.values()))}) is one of ours; "
@@ -82,6 +94,8 @@ def describe(
         digest.update(_sha256(folder / name))
     digest.update(json.dumps(label_map, sort_keys=True).encode())
     about = config.get("screener", {})
+    if not isinstance(about, dict) or not all(isinstance(about.get(key, ""), str) for key in ("name", "version")):
+        raise StartupError(f"{folder}/config.json: screener: name and version are texts")
     return Model(about.get("name", folder.name), about.get("version", "0"), digest.hexdigest())
 
 
@@ -90,17 +104,6 @@ def _sha256(path: Path) -> bytes:
         return bytes(32)
     with path.open("rb") as file:
         return file_digest(file, "sha256").digest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of at most a mebibyte. Raises StartupError where it is none."""
-    try:
-        content = json.loads(read_bytes(path, MIB))
-    except (OSError, ValueError, RecursionError) as error:
-        raise StartupError(f"{path}: {error}") from error
-    if not isinstance(content, dict):
-        raise StartupError(f"{path}: not a JSON object")
-    return content
 
 
 def sigmoid(logits: Any) -> Any:

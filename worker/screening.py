@@ -257,6 +257,7 @@ class Screener:
 
         Raises:
             FatalError: it cannot.
+            TransientError: there is no memory for it now.
         """
         try:
             self._run_model([PROBE])

@@ -24,14 +24,17 @@ class Watermark(Generic[Item]):
         self.taken = 0
         """How many records were read at all."""
 
-    def __len__(self) -> int:
-        """How many records were read and not handed back yet."""
-        return len(self._open)
-
     @property
     def oldest(self) -> Item | None:
         """The first unfinished record."""
         return self._open[0][1] if self._open else None
+
+    @property
+    def last(self) -> int:
+        """The last offset that was read and not dropped; before the first, one that lies before all."""
+        if self._open:
+            return self._open[-1][0]
+        return -1 if self.position is None else self.position - 1
 
     def read(self, offset: int, item: Item) -> None:
         """Note a record as read.
@@ -39,11 +42,10 @@ class Watermark(Generic[Item]):
         Raises:
             ValueError: an offset that does not lie behind all earlier ones: the caller lost track of an assignment.
         """
+        if offset <= self.last:
+            raise ValueError(f"offset {offset} was read after {self.last}")
         if self.position is None:
             self.position = offset
-        last = self._open[-1][0] if self._open else self.position - 1
-        if offset <= last:
-            raise ValueError(f"offset {offset} was read after {last}")
         self._open.append((offset, item))
         self.taken += 1
 

@@ -169,16 +169,22 @@ def _waiting() -> Row:
             Query(increase("screener_rebalances_total", over="$__rate_interval"), "rebalances"),
             Query(increase("screener_stale_acks_total", over="$__rate_interval"), "read again"),
             Query(increase("screener_tombstones_total", over="$__rate_interval"), "without a value"),
+            Query(f"sum({of('screener_gone_unread_total')}) > 0", "gone unread, since the start"),
         ],
         shows=(
-            "Rebalances of the group; records finished too late for their partition, which are read again; and records "
-            "without a value, passed over on purpose."
+            "Rebalances of the group; records finished too late for their partition, which are read again; records without a "
+            "value, passed over on purpose; and what the brokers deleted before it was read, since the workers started."
         ),
-        bad="rebalances without a roll-out: workers die, are frozen, or miss their heartbeats.",
+        bad="rebalances without a roll-out: workers die, are frozen, or miss their heartbeats. Anything gone unread: lost.",
         unit="short",
         no_value=_NOBODY,
         bars=True,
-        colours={"rebalances": "blue", "read again": "orange", "without a value": "text"},
+        colours={
+            "rebalances": "blue",
+            "read again": "orange",
+            "without a value": "text",
+            "gone unread, since the start": "red",
+        },
     )
     return Row(
         "What waits",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from worker import app, cli, publisher
+from worker import app, cli, faust_app, publisher, vitals
 from worker.acking import AckingPipeline
 from worker.agents import Delivery, Pipeline
 from worker.classifier import Found, Piece
@@ -94,13 +94,13 @@ def slow_model() -> None:
 
 def impatient() -> None:
     """It gives brokers a second to say how far the partitions go, and not half a minute."""
-    app._METER_TIMEOUT_S = 1.0  # type: ignore[misc]
-    app._METER_EVERY_S = 1.0  # type: ignore[misc]
+    vitals._METER_TIMEOUT_S = 1.0  # type: ignore[misc]
+    vitals._METER_EVERY_S = 1.0  # type: ignore[misc]
 
 
 def slow_to_take_over() -> None:
     """It hears at once of partitions that were added, and takes its time to prepare for them: ledgers, or a slow network."""
-    create, assign = app.create_faust_app, Pipeline.assign
+    create, assign = faust_app.create_faust_app, Pipeline.assign
 
     def of_few_words(*arguments: Any) -> Any:
         made = create(*arguments)
@@ -111,7 +111,7 @@ def slow_to_take_over() -> None:
         await asyncio.sleep(1.5)
         await assign(self, partitions)
 
-    app.create_faust_app = of_few_words  # type: ignore[assignment]
+    app.create_faust_app = of_few_words  # type: ignore[attr-defined, assignment]
     Pipeline.assign = assign_late  # type: ignore[method-assign]
 
 

@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from msgspec import structs
 
 from tests.audit import Audit
@@ -245,6 +245,31 @@ async def test_a_log_that_is_shorter_than_what_was_committed_is_read_from_its_be
         await audit.until_committed()
         # What is committed now is where to go on from.
         assert await audit.committed() == {0: 60}
+
+
+@pytest.mark.kafka_only  # records are deleted
+async def test_what_was_deleted_before_it_was_read_is_told(broker: Broker, tmp_path: Path) -> None:
+    topics = await fresh_topics(broker, 1)
+    place = TopicPartition(topics.comments, 0)
+    async with Audit(broker, topics) as audit:
+        await audit.produce(comments(60))
+        async with AIOKafkaConsumer(
+            bootstrap_servers=broker.bootstrap, group_id=topics.comments, enable_auto_commit=False
+        ) as consumer:
+            consumer.assign([place])
+            await consumer.commit({place: 10})
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+        await admin.start()
+        await admin.delete_records({place: RecordsToDelete(30)})
+        await admin.close()
+        async with WorkerProcess(broker, topics, tmp_path) as worker:
+            await audit.until(lambda: len(audit.outcomes) >= 30, "what is left")
+            await audit.until_committed()
+            await asyncio.to_thread(worker.until_said, "screener_gone_unread_total 20.0")
+            assert await worker.terminate() == 0
+    assert len(audit.missing) == 30
+    [line] = [line for line in worker.said().splitlines() if "deleted before it was read" in line]
+    assert '"first": 10, "end": 30' in line
 
 
 @pytest.mark.mutation

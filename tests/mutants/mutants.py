@@ -220,7 +220,7 @@ MUTANTS: Final = (
     Mutant(
         "first start from the end",
         "what was written before the worker's first start is never screened",
-        Edit("worker/app.py", 'consumer_auto_offset_reset="earliest"', 'consumer_auto_offset_reset="latest"'),
+        Edit("worker/faust_app.py", 'consumer_auto_offset_reset="earliest"', 'consumer_auto_offset_reset="latest"'),
         (),
         _SIGTERM,
     ),
@@ -264,6 +264,12 @@ MUTANTS: Final = (
         _AGENTS,
     ),
     Mutant(
+        "windows of any number of bytes",
+        "a flood of pages keeps the model so busy that the watchdog thinks it dead",
+        Edit("worker/agents.py", "if window and (is_long or room < 0):", "if window and is_long:"),
+        _AGENTS,
+    ),
+    Mutant(
         "runs in the order in which they are asked for",
         "a word stands behind ten pages that came before it",
         Edit("worker/runs.py", "time.monotonic() + tokens * PATIENCE_S", "time.monotonic()"),
@@ -291,7 +297,7 @@ MUTANTS: Final = (
     Mutant(
         "no bound on bytes read ahead",
         "the same, a step earlier: in what Faust holds ready",
-        Edit("worker/app.py", "            max_bytes=self.max_buffer_bytes,\n", "            max_bytes=2**40,\n"),
+        Edit("worker/faust_app.py", "            max_bytes=self.max_buffer_bytes,\n", "            max_bytes=2**40,\n"),
         (),
         _MEMORY,
     ),
@@ -579,8 +585,8 @@ MUTANTS: Final = (
     Mutant(
         "gauges of a partition that has gone",
         "somebody is woken for a lag that an heir has worked off",
-        Edit("worker/app.py", "in self._ours(positions).items()", "in positions.items()"),
-        ("tests/unit/test_app.py",),
+        Edit("worker/vitals.py", "in self._ours(positions).items()", "in positions.items()"),
+        ("tests/unit/test_vitals.py",),
     ),
     # ---- policy
     Mutant(

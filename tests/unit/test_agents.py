@@ -592,6 +592,24 @@ async def test_an_event_that_waited_through_a_whole_rebalance_is_let_go() -> Non
     assert bench.consumer.acked == {0: [0, 1]}
 
 
+async def test_a_log_that_is_cut_short_under_a_worker_is_read_from_where_it_begins_again() -> None:
+    """What stands there now is news, and what was read of the old one must not be committed behind it."""
+    publisher = RecordingPublisher()
+    publisher.open.clear()
+    bench = Bench(publisher)
+    async with bench.running():
+        await bench.admit(*values("a", "b"), start=1000)
+        await publisher.until(lambda: bool(publisher.attempts))
+        await bench.admit(*values("c", "d"), start=0)
+        publisher.open.set()
+        await bench.until_settled(4)
+
+    assert bench.consumer.acked == {0: [0, 1]}
+    assert sorted(map(source, publisher.published)) == [(0, 0), (0, 1), (0, 1000), (0, 1001)]
+    assert bench.pipeline.positions() == {0: 2}
+    assert bench.pipeline.in_flight == 0
+
+
 # ---- windows and bounds
 
 
@@ -605,16 +623,17 @@ async def test_full_windows_are_taken_at_once_and_the_rest_when_the_model_is_fre
     assert [len(call) for call in publisher.attempts] == [3, 3]
 
 
-async def test_a_window_of_long_comments_is_a_short_one() -> None:
+async def test_a_window_holds_no_more_bytes_than_a_model_can_read_in_time() -> None:
+    """Each of them is short enough to share a window, and all of them would keep the model busy for long."""
     bench = Bench(max_window=100)
-    long = values(*(f"{at} " + "word " * 1990 for at in range(20)))
-    await bench.admit(*long)
+    await bench.admit(*values(*(f"{at} " + "word " * 340 for at in range(100))))
     async with bench.running():
-        await bench.until_settled(20)
+        await bench.until_settled(100)
 
-    windows = bench.classifier.encoded
-    assert sum(len(window) for window in windows) == 20
-    assert max(sum(len(text) for text in window) for window in windows) <= 64 * 1024
+    windows = [len(window) for window in bench.classifier.encoded]
+    assert sum(windows) == 100
+    assert max(windows) > 1
+    assert max(sum(len(text) for text in window) for window in bench.classifier.encoded) <= 64 * 1024
 
 
 async def test_an_idle_worker_waits_for_others_to_share_the_batch() -> None:

@@ -8,8 +8,8 @@ import pytest
 from mode.utils.queues import FlowControlEvent
 
 from tests.fakes import FakeConsumer, FakeEvent
-from worker.app import create_faust_app
 from worker.buffer import Buffer
+from worker.faust_app import create_faust_app
 from worker.settings import Settings
 
 EVENTS, BYTES = 100, 10_000

@@ -103,9 +103,18 @@ ORDER = (
         "shedding",
         "topics",
     },
-    {"access", "checkpoint", "dead_letters_topic", "evaluation_picture", "policy_watch", "provisioning", "screening"},
-    {"agents", "ledger"},
-    {"acking", "loading", "tracing", "transactional"},
+    {
+        "access",
+        "checkpoint",
+        "dead_letters_topic",
+        "evaluation_picture",
+        "faust_app",
+        "policy_watch",
+        "provisioning",
+        "screening",
+    },
+    {"agents", "ledger", "policy_reload"},
+    {"acking", "loading", "tracing", "transactional", "vitals"},
     {"app"},
 )
 
@@ -167,7 +176,7 @@ def test_the_order_is_the_designs() -> None:
         ("loading", {"app", "cli_scoring"}),
         ("app", {"cli"}),
         ("tracing", {"app"}),
-        ("agents", {"acking", "app", "tracing", "transactional"}),
+        ("agents", {"acking", "app", "tracing", "transactional", "vitals"}),
     ],
 )
 def test_only_the_edge_knows_the_heavy_parts(module: str, importers: set[str]) -> None:

@@ -277,9 +277,9 @@ def test_a_shipped_model_goes_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("{broken", "config.json: Expecting property name"),
+        ("{broken", "config.json: not JSON: Expecting property name"),
         ("[]", "config.json: not a JSON object"),
-        ("\udcff", "config.json: 'utf-8' codec can't decode"),
+        ("\udcff", "config.json: not JSON: 'utf-8' codec can't decode"),
         ("{}", "config.json names no labels (id2label)"),
         ('{"id2label": {}}', "config.json names no labels (id2label)"),
         ('{"id2label": ["insult"]}', "config.json names no labels (id2label)"),
@@ -290,6 +290,13 @@ def test_a_shipped_model_goes_by_its_name() -> None:
         ('{"id2label": {"zero": "insult"}}', "config.json: id2label: zero is not the number of an output"),
         ('{"id2label": {"-1": "insult"}}', "config.json: id2label: -1 is not the number of an output"),
         ('{"id2label": {"0": ["insult"]}}', "none of its labels (['insult']) is one of ours"),
+        (
+            '{"id2label": {"0": "insult", "1": "obscene", "2": "profanity"}}',
+            "two of its labels would be our profanity: obscene and profanity; map one of them to another",
+        ),
+        ('{"id2label": {"0": "insult"}, "screener": []}', "config.json: screener: name and version are texts"),
+        ('{"id2label": {"0": "insult"}, "screener": {"version": 2}}', "screener: name and version are texts"),
+        ('{"id2label": {"0": "insult"}, "pad_token_id": "0"}', "config.json: max_position_embeddings and pad_token_id"),
         ('{"id2label": {"0": "insult", "2": "threat"}}', "has 2 outputs, and config.json names output 2"),
     ],
 )
@@ -304,6 +311,8 @@ def test_a_config_that_is_wrong(tmp_path: Path, config: str, message: str) -> No
     ("label_map", "message"),
     [
         ({"insult": "rude"}, "rude is none of toxicity, severe_toxicity, "),
+        ({"insutl": "threat"}, "the model has no label insutl"),
+        ({"insult": "toxicity", "kindness": "toxicity"}, "would be our toxicity: insult and kindness"),
         ({"insult": 3}, "labels.json: not a map from label names to label names"),
         ([], "labels.json: not a JSON object"),
     ],

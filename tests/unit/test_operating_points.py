@@ -64,7 +64,7 @@ def test_a_shipped_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytes
     [
         ("{", "not JSON: "),
         ("[" * 100_000, "not JSON: "),
-        ([], "not a JSON object of labels"),
+        ([], "not a JSON object"),
         ({"insutl": {"0.80": 0.5}}, "insutl is none of toxicity, "),
         ({"insult": 0.5}, "insult: not a JSON object of precisions"),
         ({"insult": {"much": 0.5}}, "insult: a precision is a number above 0 and up to 1, not much"),
