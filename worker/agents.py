@@ -473,7 +473,15 @@ class Pipeline(abc.ABC):
             headers=list(original.headers),
         )
         # Without ours: the record's own headers, which stay as they are, carry the producer's trace.
-        return Message(topic, letter.key, letter.value, dead_letters.headers(letter), letter.timestamp_ms)
+        return Message(
+            topic,
+            letter.key,
+            letter.value,
+            dead_letters.headers(letter),
+            letter.timestamp_ms,
+            # What is put back one day is put back in the order in which it came.
+            lane=delivery.source.partition,
+        )
 
     def _count(self, written: Sequence[tuple[Delivery, Outcome]], *, tombstones: int) -> None:
         metrics, now = self._metrics, self._now()

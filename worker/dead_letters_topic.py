@@ -11,14 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError
 
 from worker.errors import FatalError, StartupError
 from worker.publisher import Message, Sink
 from worker.redrive import Letter, Place, Query, State, Survey, note_headers, read_record, redriven_headers
-from worker.topics import check_topics_exist, describe_topics
+from worker.topics import check_topics_exist, describe_topics, open_topics
 
 _POLL_MS: Final = 200
 _PATIENCE_S: Final = 30.0
@@ -166,8 +164,12 @@ class Handling:
         With its first one, retention could take it before the worker has read it, and the worker would count years of delay.
         """
         partition = letter.original_partition
-        # Where its producer had put it, which no key need tell us; unless the topic has lost that partition.
-        known = partition is not None and partition < self._comments_partitions
+        # Where its producer had put it, which no key need tell us; unless it was another topic, or this has lost that partition.
+        known = (
+            letter.original_topic == self._comments_topic
+            and partition is not None
+            and partition < self._comments_partitions
+        )
         return Message(
             self._comments_topic,
             letter.key,
@@ -250,22 +252,11 @@ async def check_not_compacted(options: dict[str, Any], topic: str) -> None:
     Raises:
         StartupError: it is compacted, or the broker does not say.
     """
-    admin = AIOKafkaAdminClient(**options)
-    try:
-        await admin.start()
-        (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {_CLEANUP: None})])
-    except KafkaError as error:
-        # The embedded broker hangs up.
-        raise StartupError(f"cannot see whether {topic} is compacted: {type(error).__name__}") from error
-    finally:
-        await admin.close()
-    code, _, _, _, entries = response.resources[0]
-    policy = next((entry[1] for entry in entries if entry[0] == _CLEANUP), None)
-    if policy is None:
-        raise StartupError(
-            f"cannot see whether {topic} is compacted: {for_code(code).__name__}: grant DescribeConfigs on it"
-        )
-    if "compact" in policy:
+    async with open_topics(**options) as kafka:
+        found = (await kafka.find({topic: [_CLEANUP]})).get(topic)
+    if found is None or _CLEANUP not in found.config:
+        raise StartupError(f"cannot see whether {topic} is compacted")
+    if "compact" in (policy := found.config[_CLEANUP]):
         raise StartupError(
             f"{topic} is compacted ({_CLEANUP}={policy}): it forgets older letters of a key, and the notes of what was handled. "
             f"Set {_CLEANUP}=delete first"

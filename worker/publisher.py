@@ -49,6 +49,15 @@ class Message(Struct, frozen=True):
     timestamp_ms: int | None = None
     partition: int | None = None
     """None: whichever the key says."""
+    lane: int | None = None
+    """Without a key: those of one lane go to one partition, in order."""
+
+    @property
+    def in_order_with(self) -> bytes | int | None:
+        """Messages of one topic that have the same stay in order; None: nobody's."""
+        if self.key is not None:
+            return self.key
+        return self.lane if self.partition is None else self.partition
 
 
 class Sink(Protocol):
@@ -172,11 +181,11 @@ class Publisher:
 
 def in_order(failed: Sequence[int], messages: Sequence[Message], refused: Sequence[int]) -> list[int]:
     """What to send again, so that of each key the last message is the last one written: what failed, and what is behind it."""
-    first = {(messages[at].topic, messages[at].key): at for at in reversed(failed)}
+    first = {(messages[at].topic, messages[at].in_order_with): at for at in reversed(failed)}
     behind = (
         at
         for at, message in enumerate(messages)
-        if message.key is not None and first.get((message.topic, message.key), at) < at
+        if message.in_order_with is not None and first.get((message.topic, message.in_order_with), at) < at
     )
     return sorted({*failed, *behind} - set(refused))
 
@@ -211,7 +220,9 @@ async def send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> list[
                     value=message.value,
                     headers=message.headers,
                     timestamp_ms=message.timestamp_ms,
-                    partition=message.partition,
+                    partition=message.partition
+                    if message.key is not None
+                    else _told(message, await _partitions(producer, message.topic)),
                 )
             )
         except KafkaError as error:
@@ -229,6 +240,17 @@ async def send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> list[
     return results
 
 
+async def _partitions(producer: AIOKafkaProducer, topic: str) -> list[int]:
+    return sorted(await producer.partitions_for(topic))
+
+
+def _told(message: Message, partitions: Sequence[int]) -> int | None:
+    """Where it is told to go; None: wherever its key belongs."""
+    if message.partition is None and message.key is None and message.lane is not None:
+        return partitions[message.lane % len(partitions)]
+    return message.partition
+
+
 class _Batch(Struct):
     """Some of a call's messages, for one partition."""
 
@@ -242,8 +264,8 @@ async def send_in_batches(producer: AIOKafkaProducer, messages: Sequence[Message
     """As `send`, in as few batches as hold them. Not within a transaction: what is refused goes again."""
     results: list[KafkaError | None] = [None] * len(messages)
     await _send_together(producer, messages, range(len(messages)), results)
-    # The broker judges a batch by its size as a whole: which of its records are too large shows when each goes alone.
-    refused = [at for at, error in enumerate(results) if isinstance(error, TOO_LARGE)]
+    # The broker judges a batch as a whole: which of its records are too large, or too old, shows when each goes alone.
+    refused = [at for at, error in enumerate(results) if isinstance(error, (*TOO_LARGE, InvalidTimestampError))]
     if len(refused) > 1:
         # What was written of a key behind them goes once more: the last word on a comment stays the last.
         for at in in_order(refused, messages, ()):
@@ -262,7 +284,7 @@ async def _send_together(
     sent: list[tuple[_Batch, Any]] = []
     for topic, those in by_topic.items():
         try:
-            partitions = sorted(await producer.partitions_for(topic))
+            partitions = await _partitions(producer, topic)
         except KafkaError as error:
             _note(results, those, error)
             continue
@@ -286,7 +308,7 @@ def _pack(
     last: dict[int, _Batch] = {}
     for at, by_key in zip(places, partitions_of([messages[at].key for at in places], partitions), strict=True):
         message = messages[at]
-        partition = by_key if message.partition is None else message.partition
+        partition = by_key if (told := _told(message, partitions)) is None else told
         batch = last.get(partition)
         while batch is None or not batch.builder.append(
             timestamp=message.timestamp_ms, key=message.key, value=message.value, headers=list(message.headers)

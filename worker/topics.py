@@ -72,18 +72,22 @@ def worker_topics(
     """
     confirming = max(1, replication - 1) if min_insync_replicas is None else min_insync_replicas
 
-    def topic(name: str, policy: str, largest: int, **retention: int) -> Topic:
+    def topic(name: str, policy: str, largest: int, retention_ms: int | None = None, **more: str) -> Topic:
         config = {
             "cleanup.policy": policy,
             "max.message.bytes": str(largest),
             "min.insync.replicas": str(confirming),
-        } | {f"retention.{unit}": str(value) for unit, value in retention.items()}
+            **({} if retention_ms is None else {"retention.ms": str(retention_ms)}),
+            **more,
+        }
         return Topic(name, partitions, replication, config)
 
+    # Kept from when they were written: a letter carries its comment's time, which may be long past.
+    kept = {} if dead_letters_retention_ms == FOREVER_MS else {"message.timestamp.type": "LogAppendTime"}
     return [
-        topic(settings.comments_topic, "delete", _LARGEST_RECORD, ms=comments_retention_ms),
+        topic(settings.comments_topic, "delete", _LARGEST_RECORD, comments_retention_ms),
         topic(settings.decisions_topic, "compact", _LARGEST_RECORD),
-        topic(settings.dead_letters_topic, "delete", _LARGEST_DEAD_LETTER, ms=dead_letters_retention_ms),
+        topic(settings.dead_letters_topic, "delete", _LARGEST_DEAD_LETTER, dead_letters_retention_ms, **kept),
     ]
 
 

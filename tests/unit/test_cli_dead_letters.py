@@ -87,7 +87,8 @@ async def test_null_and_empty_stay_what_they_are(key: bytes | None, value: bytes
 
 
 @pytest.mark.parametrize(
-    ("source", "partition"), [(Source(COMMENTS, 3, 0), 3), (Source(COMMENTS, 4, 0), None), (None, None)]
+    ("source", "partition"),
+    [(Source(COMMENTS, 3, 0), 3), (Source(COMMENTS, 4, 0), None), (Source("elsewhere", 3, 0), None), (None, None)],
 )
 async def test_a_comment_goes_to_its_partition_where_there_still_is_one(
     source: Source | None, partition: int | None

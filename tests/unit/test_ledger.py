@@ -75,6 +75,9 @@ class FakeProducer:
         self._values: list[bytes] = []
         self._offset = self._brokers.offset
 
+    async def partitions_for(self, _: str) -> set[int]:
+        return {0, 1}
+
     async def send(self, _: str, *, value: bytes, timestamp_ms: int | None, **__: Any) -> asyncio.Future[None]:
         self._values.append(value)
         confirmed = asyncio.get_running_loop().create_future()

@@ -96,6 +96,15 @@ def test_what_a_worker_needs() -> None:
     }
     assert (letters.config["cleanup.policy"], letters.config["retention.ms"]) == ("delete", "-1")
     assert int(letters.config["max.message.bytes"]) > int(comments.config["max.message.bytes"])
+    assert "message.timestamp.type" not in letters.config
+
+
+def test_letters_that_are_not_kept_for_ever_are_kept_from_when_they_were_written() -> None:
+    """By the time of a comment that is older than that, its letter would be gone before anybody has seen it."""
+    *_, letters = worker_topics(SETTINGS, 8, 3, dead_letters_retention_ms=1000)
+
+    assert letters.config["retention.ms"] == "1000"
+    assert letters.config["message.timestamp.type"] == "LogAppendTime"
 
 
 @pytest.mark.parametrize(

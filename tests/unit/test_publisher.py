@@ -20,7 +20,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import DefaultPartitioner
 
 from worker.errors import FatalError
-from worker.publisher import Message, Publisher, _pack
+from worker.publisher import Message, Publisher, _pack, in_order
 
 A, B, C = (Message("decisions", name, name + b" value") for name in (b"a", b"b", b"c"))
 
@@ -278,6 +278,40 @@ async def test_of_each_key_the_last_message_is_the_last_one_written() -> None:
 
     assert await bench.publish(*edited, Message("dead-letters", None, b"1"), Message("dead-letters", None, b"2")) == []
     assert [sent["value"] for sent in bench.producer.sent] == [b"old", b"a", b"new", b"1", b"2", b"old", b"new"]
+
+
+async def test_without_keys_those_of_one_lane_stay_in_order_in_one_partition() -> None:
+    bench = Bench(partitions=3, batch_holds=1)
+    letters = [Message("dead-letters", None, f"{lane} {at}".encode(), lane=lane) for at in range(3) for lane in (4, 0)]
+    # The first batch fails, once; what stands behind it goes again with it.
+    bench.producer.at_confirmation = failing(KafkaTimeoutError(), keys=[None], times=1)  # type: ignore[list-item]
+
+    assert await bench.publish(*letters) == []
+    sent = [(sent["partition"], sent["value"]) for sent in bench.producer.sent]
+    assert {partition for partition, value in sent if value.startswith(b"4")} == {1}
+    assert {partition for partition, value in sent if value.startswith(b"0")} == {0}
+    assert sent[6:] == [(1, b"4 0"), (1, b"4 1"), (1, b"4 2")]
+
+
+async def test_a_copy_that_is_told_where_to_go_stays_in_order_with_those_beside_it() -> None:
+    old, new = (Message("comments", None, value, partition=2) for value in (b"old", b"new"))
+
+    assert in_order([0], [old, new], ()) == [0, 1]
+    assert in_order([0], [old, Message("comments", None, b"new", partition=1)], ()) == [0]
+    assert in_order([0], [old, Message("comments", None, b"new")], ()) == [0]
+
+
+async def test_only_what_a_topic_will_not_take_for_its_time_loses_it() -> None:
+    """The broker refuses the batch as a whole, those whose time is fine among it."""
+    bench = Bench(partitions=1)
+    bench.producer.at_confirmation = failing(InvalidTimestampError(), times=2)
+    letters = [
+        Message("dead-letters", key, b"x", timestamp_ms=ms) for key, ms in ((b"a", 1_000), (b"b", 7), (b"c", 2_000))
+    ]
+
+    assert await bench.publish(*letters) == []
+    last = {sent["key"]: sent["timestamp"] for sent in bench.producer.sent}
+    assert last == {b"a": 1_000, b"b": None, b"c": 2_000}
 
 
 @pytest.mark.parametrize("where", ["at_send", "at_confirmation"])
