@@ -16,10 +16,20 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "codec": ("worker/codec.py", "worker/records.py", "worker/dead_letters.py"),
     "normalise": ("worker/normalise.py", "worker/obfuscation.py", "worker/words.py"),
     "language": ("worker/language.py", "worker/langid.py", "py3langid/"),
-    "policy": ("worker/policy.py",),
-    "publish": ("worker/publisher.py", "worker/backoff.py"),
-    "metrics": ("worker/metrics.py", "prometheus_client/", "worker/lag.py", "worker/health.py"),
-    "screening": ("worker/screening.py", "worker/scores.py", "worker/batching.py", "worker/classifier.py", "bench/"),
+    "policy": ("worker/policy.py", "worker/shedding.py"),
+    "publish": ("worker/publisher.py", "worker/partitioning.py", "worker/backoff.py"),
+    "metrics": (
+        *(f"worker/{name}.py" for name in ("metrics", "histogram", "lag", "health", "vitals", "watchdog")),
+        "prometheus_client/",
+    ),
+    "screening": (
+        *(
+            f"worker/{name}.py"
+            for name in ("screening", "scores", "batching", "pieces", "runs", "classifier", "outputs")
+        ),
+        "worker/tokenizer.py",
+        "bench/",
+    ),
     "queue, windows, watermark": ("worker/",),
 }
 LOOP: Final = "event loop, threads, Cython"

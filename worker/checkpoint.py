@@ -1,6 +1,6 @@
 """The torch classifier: any sequence classifier as transformers saves it, in a folder or on a hub. On a GPU where there is one.
 
-Only the composition root imports this, and only for a model that asks for it: torch is an extra. Weights are safetensors and
+Only `worker.loading` imports this, and only for a model that asks for it: torch is an extra. Weights are safetensors and
 nothing else, since a pickle may run what it likes, and no code that a model brings is ever run.
 """
 

@@ -1,7 +1,7 @@
 """What a classifier is: texts in, one score per label and text out.
 
-Stands between normalisation and policy. The implementations (`worker.onnx`, `worker.checkpoint`) are known only to the
-composition root; the rest of the worker sees this protocol, and the tests' fake meets the same contract.
+Stands between normalisation and policy. The implementations (`worker.onnx`, `worker.checkpoint`) are known only to
+`worker.loading`; the rest of the worker sees this protocol, and the tests' fake meets the same contract.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -37,7 +37,8 @@ from worker.dead_letters_topic import Handling, LettersReader, check_not_compact
 from worker.errors import FatalError, Reason, StartupError
 from worker.logs import configure_logs
 from worker.publisher import Publisher
-from worker.redrive import Found, Letter, Place, Query, State, Survey, by_reason, read_place, read_time_ms, refusal
+from worker.records import Place
+from worker.redrive import Found, Letter, Query, State, Survey, by_reason, read_place, read_time_ms, refusal
 from worker.settings import Settings, load_settings
 
 _ROWS: Final = 50

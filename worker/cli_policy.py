@@ -18,17 +18,18 @@ from rich.text import Text
 
 from worker.classifier import LABELS
 from worker.codec import decode_comment, typed
-from worker.errors import InvalidRecord, StartupError
+from worker.errors import InvalidRecord, PolicyError, StartupError
 from worker.language import UNDETERMINED, Detection, Language, settle
 from worker.operating_points import Points, operating_points_of
 from worker.policy import Policy, Rule, Verdict, departure
-from worker.policy_file import PolicyError, load_policy, not_one_of, preset_path, write_scores
+from worker.policy_file import load_policy, preset_path, write_scores
+from worker.policy_shape import not_one_of
 from worker.records import Action, AgeBand, PolicyVersion, ReasonGiven
 
 _EXIT_WRONG_INPUT: Final = 2
 _PLAIN_WIDTH: Final = 200
 _OF_MODEL: Final = "Precisions in the policy stand for this model's scores."
-_STYLES: Final = {
+STYLES: Final[dict[str, str]] = {
     Action.HIGHLIGHT: "green",
     Action.ALLOW: "dim",
     Action.NUDGE: "cyan",
@@ -271,7 +272,7 @@ def _table(explained: Explained) -> Table:
             why = [f"nearest: {near.label} {near.score:.4f}, {near.missing:.4f} below {near.threshold:g}  {near.rule}"]
         why += [f"passed over, the model does not know the language: {name}" for name in row.passed_over]
         # Text, because a name in square brackets would be read as markup.
-        cells = (band, Text(verdict.action, _STYLES[verdict.action]), verdict.category or "", Text("\n".join(why)))
+        cells = (band, Text(verdict.action, STYLES[verdict.action]), verdict.category or "", Text("\n".join(why)))
         table.add_row(*cells)
     return table
 

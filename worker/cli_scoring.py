@@ -31,7 +31,6 @@ def open_screener(
     *,
     threads: int = 0,
     label_map: Path | None = None,
-    cache_entries: int = _CACHE_ENTRIES,
 ) -> Screener:
     """The line through the middle, as the worker runs it. Without a policy, for those who only want scores.
 
@@ -44,7 +43,7 @@ def open_screener(
         _NO_POLICY if policy is None else load_policy(policy, operating_points_of(model or "default")),
         detect=_tell_nothing if policy is None else load_detector(),
         observer=Metrics(),
-        cache_entries=cache_entries,
+        cache_entries=_CACHE_ENTRIES,
     )
 
 

@@ -15,7 +15,8 @@ from aiokafka.errors import KafkaError
 
 from worker.errors import FatalError, StartupError
 from worker.publisher import Message, Sink
-from worker.redrive import Letter, Place, Query, State, Survey, note_headers, read_record, redriven_headers
+from worker.records import Place
+from worker.redrive import Letter, Query, State, Survey, note_headers, read_record, redriven_headers
 from worker.topics import check_topics_exist, describe_topics, open_topics
 
 _POLL_MS: Final = 200

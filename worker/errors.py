@@ -5,13 +5,15 @@
     ├── TransientError    the world is wrong: try again, with a bound
     └── FatalError        stop: the process ends without an ack, and whoever supervises it starts it again
         ├── StartupError        it cannot run as configured; one clear line, exit 2
+        │   └── PolicyError     nor by that policy
         ├── OutOfMemory         and it stays so: it ends as a stalled worker does, with its stacks, exit 70
         └── DeadLetterLimit     too many records are wrong: somebody has to look first
 
-Each carries a `reason` from a closed set: the value of the metric label and of the dead letter's header.
+An `InvalidRecord` carries a `reason` from a closed set: the value of the metric label and of the dead letter's header.
 """
 
 import traceback
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -78,6 +80,14 @@ class FatalError(ScreenerError):
 
 class StartupError(FatalError):
     """The worker cannot run as configured."""
+
+
+class PolicyError(StartupError):
+    """The policy cannot be used. `problems` holds all that is wrong with it, a line each: `FILE:LINE: where: what`."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class OutOfMemory(FatalError):  # noqa: N818  named for what happened

@@ -1,6 +1,6 @@
 """What ranks languages: py3langid's model, which comes in its wheel (4.6 MB; nothing is downloaded).
 
-Only the composition root imports this. Chosen by measurement over fastText's lid.176, CLD2, Lingua and simplemma (README,
+Only `worker.loading` imports this. Chosen by measurement over fastText's lid.176, CLD2, Lingua and simplemma (README,
 design decisions). The model is the library's, and so is the arithmetic; but the library walks one text, a byte at a time, in
 Python, and that would cost a tenth of what the classifier does. Here a window's texts walk side by side, in numpy.
 """

@@ -1,6 +1,6 @@
 """The ONNX Runtime classifier: a folder with `model.onnx`, a tokenizer and `config.json`.
 
-Only the composition root imports this. Any sequence classifier exported to ONNX drops in: `config.json` names its labels
+Only `worker.loading` imports this. Any sequence classifier exported to ONNX drops in: `config.json` names its labels
 (`id2label`), and `labels.json` beside it, or the `SCREENER_LABEL_MAP` setting, maps foreign names to ours. A folder with
 `first.onnx` holds a model in two stages (`worker.early`).
 """

@@ -4,9 +4,9 @@ import asyncio
 
 import structlog
 
+from worker.errors import PolicyError
 from worker.metrics import Metrics
 from worker.policy import Policy
-from worker.policy_file import PolicyError
 from worker.policy_watch import PolicyWatch
 from worker.screening import Screener
 

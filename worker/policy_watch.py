@@ -8,11 +8,11 @@ Knows neither time nor metrics: whoever looks decides how often, and says what c
 
 from pathlib import Path
 
-from worker.errors import StartupError
+from worker.errors import PolicyError, StartupError
 from worker.files import MIB, read_bytes
 from worker.operating_points import Points
 from worker.policy import Policy
-from worker.policy_file import PolicyError, read_policy
+from worker.policy_file import read_policy
 from worker.records import PolicyVersion
 
 

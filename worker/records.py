@@ -107,6 +107,16 @@ class Source(Struct, frozen=True):
     offset: int
 
 
+class Place(Struct, frozen=True, order=True):
+    """Where in its topic a record is."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}/{self.offset}"
+
+
 class Span(Struct, frozen=True):
     """A stretch of the original text, in Unicode code points, end not included."""
 

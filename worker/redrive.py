@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from worker import dead_letters
 from worker.dead_letters import PREFIX, Headers
+from worker.records import Place
 
 REDRIVES: Final = PREFIX + "redrives"
 """The header that counts how often a comment was put back. It travels with the comment, and with its next dead letter."""
@@ -39,16 +40,6 @@ class State(StrEnum):
     OPEN = "open"
     REDRIVEN = "redriven"
     DISCARDED = "discarded"
-
-
-class Place(Struct, frozen=True, order=True):
-    """Where in the dead-letters topic a letter is."""
-
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.partition}/{self.offset}"
 
 
 class TopicRecord(Protocol):

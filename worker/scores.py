@@ -1,4 +1,4 @@
-"""What was found in texts seen before.
+"""What was found in texts seen before, and which languages they are in.
 
 Comment sections repeat themselves. What is found in a text depends on the text and the model alone, so it is remembered:
 bounded, least recently used out first. Keys are keyed digests: no text stays in memory.

@@ -1,7 +1,7 @@
 """Every setting, documented where it is declared. Each is an environment variable with the prefix `SCREENER_`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -147,14 +147,14 @@ class Settings(BaseSettings):
         return file
 
 
-def load_settings() -> Settings:
-    """Read the environment.
+def load_settings(**given: Any) -> Settings:
+    """Read the environment, but for what is given.
 
     Raises:
         StartupError: one line for each setting that is missing or wrong, without its value.
     """
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         lines = [f"SCREENER_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)]
         raise StartupError("\n".join(lines)) from None

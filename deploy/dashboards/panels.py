@@ -234,17 +234,15 @@ def bars(
     return builder.build()
 
 
-def heatmap(
-    title: str, query: Query, *, shows: str, bad: str, unit: str, no_value: str, counted: str = "short"
-) -> dashboard.Panel:
-    """A histogram over time: the darker, the more. `unit` is the histogram's, `counted` that of what it counts."""
+def heatmap(title: str, query: Query, *, shows: str, bad: str, unit: str, no_value: str) -> dashboard.Panel:
+    """A histogram over time: the darker, the more. `unit` is the histogram's."""
     return (
         heatmap_builders.Panel()
         .title(title)
         .description(describe([query], shows, bad))
         .datasource(SOURCE)
         .with_target(_target(query, "A"))
-        .unit(counted)
+        .unit("short")
         .no_value(no_value)
         .calculate(False)
         .y_axis(heatmap_builders.YAxisConfig().unit(unit).axis_placement(common.AxisPlacement.LEFT))

@@ -19,7 +19,6 @@ _QUIET: Final = "no traffic"
 _DECIDED: Final = rate("screener_decisions_total")
 _KIND: Final = f'category=~"{"|".join(KIND_LABELS)}"'
 _HARM: Final = f'category!~"{"|".join((*KIND_LABELS, NO_CATEGORY))}"'
-_PERSON: Final = 'action=~"hold|escalate"'
 
 
 def _at_a_glance() -> Row:

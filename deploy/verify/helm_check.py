@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 from deploy.verify import chart_objects, kubernetes_schemas
 from deploy.verify.kubernetes_schemas import NEWEST, OLDEST
 from worker.cli import app
-from worker.errors import StartupError
-from worker.policy_file import PolicyError, load_policy
+from worker.errors import PolicyError, StartupError
+from worker.policy_file import load_policy
 
 _DEPLOY: Final = Path(__file__).parents[1]
 _CHART: Final = _DEPLOY / "helm/comment-screener"

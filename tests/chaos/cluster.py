@@ -82,12 +82,6 @@ class Cluster:
             broker.stop()
         broker.start()
 
-    def stop_all(self) -> None:
-        """End all nodes at once. Blocks."""
-        # Each hands its leaderships to others, which takes a quorum of them: the last ones cannot, and are killed.
-        with ThreadPoolExecutor(NODES) as pool:
-            list(pool.map(lambda broker: broker.stop(), self.brokers))
-
     def kill_all(self) -> None:
         """SIGKILL, all of them."""
         for broker in self.brokers:

@@ -7,10 +7,10 @@ from typing import Any, Final, cast
 
 from tests.fuzz.promises import promise
 from worker.classifier import LABELS
-from worker.errors import StartupError
+from worker.errors import PolicyError, StartupError
 from worker.labelled import column_names, read_labelled
 from worker.policy import KNOWN_BANDS, Policy
-from worker.policy_file import PolicyError, read_policy
+from worker.policy_file import read_policy
 
 _POINTS: Final[Mapping[str, Mapping[float, float | None]]] = {"insult": {0.8: 0.6, 0.9: None}, "threat": {0.9: 0.7}}
 

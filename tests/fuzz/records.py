@@ -10,8 +10,8 @@ from tests.fuzz.texts import SEPARATOR
 from worker import dead_letters
 from worker.codec import decode_comment, encode
 from worker.errors import InvalidRecord, Reason, Stage
-from worker.records import Comment, DeadLetter, Model, PolicyVersion, Source
-from worker.redrive import Letter, Note, Place, read_record, redriven_headers
+from worker.records import Comment, DeadLetter, Model, Place, PolicyVersion, Source
+from worker.redrive import Letter, Note, read_record, redriven_headers
 
 _WORDS: Final = frozenset(
     re.findall(

@@ -647,7 +647,7 @@ MUTANTS: Final = (
         "removed by a model that is never sure enough",
         "comments vanish for a label that the model's card says to remove nothing for",
         Edit(
-            "worker/policy_file.py",
+            "worker/policy_precisions.py",
             "if not (isinstance(score, float) or unsure or ",
             "if not (isinstance(score, float) or ",
         ),

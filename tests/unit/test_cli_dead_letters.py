@@ -19,8 +19,8 @@ from worker.dead_letters_topic import Handling, LettersReader
 from worker.demo.broker import free_port
 from worker.errors import FatalError
 from worker.publisher import Message
-from worker.records import Source
-from worker.redrive import Found, Letter, Place, Query, State, read_record
+from worker.records import Place, Source
+from worker.redrive import Found, Letter, Query, State, read_record
 from worker.settings import Settings
 
 LETTERS, COMMENTS = "dead-letters", "comments"

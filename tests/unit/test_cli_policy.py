@@ -342,7 +342,7 @@ def test_operating_points_that_are_none_are_refused_in_a_line(arguments: tuple[s
 
     result = run(*arguments, "--model", str(tmp_path))
 
-    assert result.stderr == f"{tmp_path}/operating_points.json: not a JSON object of labels\n"
+    assert result.stderr == f"{tmp_path}/operating_points.json: not a JSON object\n"
     assert result.exit_code == 2
 
 

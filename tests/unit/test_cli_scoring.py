@@ -7,8 +7,7 @@ import pytest
 
 from tests.fakes import POISON, FakeClassifier
 from worker import cli_scoring
-from worker.errors import FatalError
-from worker.policy_file import PolicyError
+from worker.errors import FatalError, PolicyError
 
 ASKING = "id: asking\nversion: 1\nlabels: {insult: {all: {hold: precision 0.80}}}\n"
 

@@ -6,8 +6,8 @@ import pytest
 from msgspec import structs
 
 from worker.demo.display import _line, printable
-from worker.demo.ledger import Ledger, Outcome, Place, read_input
-from worker.records import Action, AgeBand, Decision, Mode, Model, PolicyVersion, ReasonGiven, Source
+from worker.demo.ledger import Ledger, Outcome, read_input
+from worker.records import Action, AgeBand, Decision, Mode, Model, Place, PolicyVersion, ReasonGiven, Source
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

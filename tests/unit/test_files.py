@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from worker.cli_scoring import read_thresholds
-from worker.errors import StartupError
+from worker.errors import PolicyError, StartupError
 from worker.files import MIB, check_size, read_bytes, read_text
 from worker.model_source import SHIPPED
 from worker.onnx import OnnxClassifier
 from worker.operating_points import read_operating_points
 from worker.outputs import read_label_map
-from worker.policy_file import PolicyError, load_policy
+from worker.policy_file import load_policy
 
 ROOT = Path(__file__).parents[2]
 

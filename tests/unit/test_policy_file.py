@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from worker.classifier import LABELS
-from worker.errors import StartupError
+from worker.errors import PolicyError, StartupError
 from worker.operating_points import Points
 from worker.policy import Policy
-from worker.policy_file import PolicyError, load_policy, preset_names, preset_path, read_policy
+from worker.policy_file import load_policy, preset_names, preset_path, read_policy
 from worker.records import AgeBand
 
 HEAD = 'id: test\nversion: "1"\n'

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.policy_file import PolicyError, load_policy
+from worker.errors import PolicyError
+from worker.policy_file import load_policy
 from worker.policy_watch import PolicyWatch
 
 LENIENT = "{id: test, version: 1, labels: {insult: {all: {hold: 0.9}}}}"

@@ -13,11 +13,10 @@ from tests.fakes import NOON
 from tests.strategies import dead_letters as drawn_letters
 from worker.dead_letters import Headers, headers
 from worker.errors import Reason, Stage
-from worker.records import DeadLetter, Model, PolicyVersion, Source
+from worker.records import DeadLetter, Model, Place, PolicyVersion, Source
 from worker.redrive import (
     REDRIVES,
     Letter,
-    Place,
     Query,
     State,
     Survey,

@@ -718,8 +718,7 @@ def test_two_threads_at_once_get_what_one_gets() -> None:
     assert results == {0: expected, 1: expected}
 
 
-def test_the_model_runs_once_at_a_time() -> None:
-    """Two runs would only share the same cores."""
+def test_the_model_runs_no_oftener_at_once_than_it_says() -> None:
 
     class Counting(FakeClassifier):
         running = most = 0

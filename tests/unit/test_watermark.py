@@ -37,7 +37,7 @@ def test_out_of_order_waits_for_the_head() -> None:
 
 
 def test_the_gap_that_faust_passes_is_not_passed() -> None:
-    """Committed 2585 with 2586 to 2589 acked, Faust commits 2590 although 2585 is unfinished (FAUST.md, fact 4)."""
+    """Committed 2585 with 2586 to 2589 acked, Faust commits 2590 although 2585 is unfinished."""
     made = watermark(2585, 2586, 2587, 2588, 2589)
 
     assert [made.finish(offset) for offset in (2586, 2587, 2588, 2589)] == [[], [], [], []]

@@ -15,20 +15,12 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from worker.cli_policy import STYLES
 from worker.demo.ledger import Ledger, Row
-from worker.records import Action
+from worker.records import UNSUPPORTED_LANGUAGE, Action
 
 DEAD_LETTER: Final = "dead letter"
-_STYLES: Final = {
-    Action.HIGHLIGHT: "green",
-    Action.ALLOW: "dim",
-    Action.NUDGE: "cyan",
-    Action.LIMIT: "yellow",
-    Action.HOLD: "magenta",
-    Action.REMOVE: "red",
-    Action.ESCALATE: "bold red",
-    DEAD_LETTER: "blue",
-}
+_STYLES: Final = STYLES | {DEAD_LETTER: "blue"}
 _MOST_ROWS: Final = 20
 _TEXT_CELLS: Final = 100
 _HEADER: Final = f"{'action':<11} {'category':<17} {'score':>5} {'because':<17} {'ms':>5}  "
@@ -172,7 +164,8 @@ def _line(row: Row, text_cells: int) -> Text:
     elif reasons := outcome.decision.reasons:
         first = reasons[0]
         if first.score is None:
-            label, why = f"language: {outcome.decision.language}", first.age_band
+            of_language = f"language: {outcome.decision.language}"
+            label, why = of_language if first.label == UNSUPPORTED_LANGUAGE else first.label, first.age_band
         else:
             label, score, why = first.label, f"{first.score:.2f}", f"≥ {first.threshold:.2f} {first.age_band}"
     else:

@@ -16,9 +16,9 @@ from aiokafka.errors import KafkaError
 from worker import dead_letters
 from worker.connection import client_options
 from worker.demo.comments import KafkaRecord
-from worker.demo.ledger import Ledger, Outcome, Place, Row
+from worker.demo.ledger import Ledger, Outcome, Row
 from worker.errors import FatalError
-from worker.records import Decision
+from worker.records import Decision, Place
 from worker.settings import Settings
 
 _PATIENCE_S: Final = 30.0

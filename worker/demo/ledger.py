@@ -9,19 +9,9 @@ from collections import Counter
 import msgspec
 from msgspec import Struct
 
-from worker.records import Decision
+from worker.records import Decision, Place
 
 _NAMED_AT_MOST = 5
-
-
-class Place(Struct, frozen=True, order=True):
-    """Where in the comments topic a record is."""
-
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.partition}/{self.offset}"
 
 
 class Input(Struct, frozen=True):

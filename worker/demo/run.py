@@ -23,7 +23,6 @@ from typing import Annotated, Any, Final
 import typer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from pydantic import ValidationError
 from rich.console import Console
 
 from worker.connection import client_options
@@ -35,7 +34,7 @@ from worker.demo.interrupts import Interrupts
 from worker.demo.ledger import Ledger
 from worker.demo.process import Process
 from worker.errors import FatalError, StartupError
-from worker.settings import Settings
+from worker.settings import Settings, load_settings
 from worker.topics import create_topics, worker_topics
 
 DEFAULT_RATE: Final = 40.0
@@ -258,11 +257,7 @@ def _configure(connection: dict[str, str], directory: Path) -> tuple[Settings, d
         "http_port": str(free_port()),
         "session_timeout_s": _SESSION_TIMEOUT_S,
     }
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        lines = [f"SCREENER_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)]
-        raise StartupError("\n".join(lines)) from None
+    settings = load_settings(**given)
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_HANDED_ON}
     environment |= {f"SCREENER_{name.upper()}": value for name, value in given.items()}
     # A worker that is killed leaves its temporary files: they go with ours.
