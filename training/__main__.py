@@ -59,7 +59,7 @@ _WORST: Final = 10
 _MADE_BY: Final = {
     "train.jsonl": "read",
     "dev.jsonl": "read",
-    "model.pt": "narrow",
+    "model.pt": "teach",
     "calibration.json": "calibrate",
     "model.onnx": "export",
     "tokenizer.json": "export",
@@ -141,10 +141,10 @@ def refine(work: Work = WORK) -> None:
 
 @app.command()
 def narrow(work: Work = WORK) -> None:
-    """Make what is refined narrower, and have it learn what that says: the model."""
+    """Make what is refined narrower, and have it learn what that says."""
     _need(work, "train.jsonl")
     from training.narrow import cut
-    from training.recipe import NARROW, NARROWED
+    from training.recipe import NARROW, NARROWED, NARROWER
 
     try:
         print(cut(load_rows(work / "train.jsonl"), work))
@@ -152,7 +152,16 @@ def narrow(work: Work = WORK) -> None:
         raise StartupError(f"no {error.filename} yet: run `python -m training refine` first") from error
     train(work, list(NARROW))
     # Its heads are one run's and no mean: only places gain by being fitted anew.
-    _average(work, NARROWED, work, kind=False)
+    _average(work, NARROWED, work / NARROWER, kind=False)
+
+
+@app.command()
+def teach(work: Work = WORK) -> None:
+    """Have what is narrower learn what a larger encoder and the refined one say together: the model."""
+    from training.recipe import TAUGHT, TEACHER, TOLD
+
+    train(work, [TEACHER, *TAUGHT])
+    _average(work, TOLD, work)
 
 
 def _average(work: Path, shares: Shares, to: Path, *, kind: bool = True) -> None:
@@ -301,6 +310,7 @@ def everything(data: Data, work: Work = WORK, model: Model = MODEL) -> None:
     average(work)
     refine(work)
     narrow(work)
+    teach(work)
     calibrate(work)
     export(work, model)
     evaluate(work, model)

@@ -11,7 +11,22 @@ from training import MAX_TOKENS, VERSION
 from training.authored import LATER
 from training.authored import SOURCE as AUTHORED
 from training.labels import MEANING, Row
-from training.recipe import AGAIN, AVERAGE, AVERAGED, HEADS, INNER, LONG, NARROW, REFINED, REFINEMENT, RUNS, averaged
+from training.recipe import (
+    AGAIN,
+    AVERAGE,
+    AVERAGED,
+    HEADS,
+    INNER,
+    LONG,
+    NARROW,
+    REFINED,
+    REFINEMENT,
+    RUNS,
+    TAUGHT,
+    TEACHER,
+    TOLD,
+    averaged,
+)
 from training.split import MIXES, rows_of
 from worker.classifier import LABELS
 
@@ -167,7 +182,9 @@ The first of these is a mean itself: {average}.
 The others went on from it for {again:,} rows in all, with its view of the published ones as a teacher. What the wide one can do
 without most easily was cut off, and the rest fitted to make up for it (`training/narrow.py`); that learned from {narrow:,} rows
 to do what the wide one does, layer by layer, and from our own what they are labelled. In the last of three such runs what
-annotators said counted a fifth, and the model is the mean of its beginning (two fifths) and its end.{begun}
+annotators said counted a fifth, and what is narrower is the mean of its beginning (two fifths) and its end.{begun}
+A larger encoder (bge-small-en-v1.5, of 12 layers, MIT) learned {teacher:,} rows once, and the mean of what it and the wide one
+say taught the narrow model, with {taught:,} rows more. The model is a mean: {told}.
 {augmented:.0%} of the rows that the long run sees are disguised anew each time (`training/augment.py`) and pass through the
 worker's normaliser again. The token head is fitted anew in the end, and on a mean's encoder what says `kindness` as well
 (`training/refit.py`).
@@ -283,6 +300,9 @@ def card(
         average=" + ".join(_named(of, share) for of, share in AVERAGE.items()),
         again=sum(sum(MIXES[RUNS[run].mix].values()) for run in AGAIN),
         narrow=sum(sum(MIXES[RUNS[run].mix].values()) for run in NARROW),
+        teacher=sum(MIXES[RUNS[TEACHER].mix].values()),
+        taught=sum(sum(MIXES[RUNS[run].mix].values()) for run in TAUGHT),
+        told=" + ".join(_named(of, share) for of, share in TOLD.items()),
         later=taught[LATER],
         augmented=recipe.augmented,
         authored_train=taught[AUTHORED],
@@ -298,7 +318,7 @@ def seen(source: str) -> int:
     """Rows of a set that the runs behind the model saw, each time counted."""
     return sum(
         rows_of(source, MIXES[recipe.mix], last=recipe.is_last(epoch))
-        for recipe in (RUNS[run] for run in (*averaged(), *AGAIN, *NARROW))
+        for recipe in (RUNS[run] for run in (*averaged(), *AGAIN, *NARROW, TEACHER, *TAUGHT))
         for epoch in range(recipe.epochs)
     )
 

@@ -1,9 +1,9 @@
 """When to leave: cutoffs for the first stage's scores, chosen on the tuning half of the dev rows.
 
 They begin where each label by itself misses a small share of what the default model finds. Two labels always reach a person,
-since a life may depend on them: of these, not even a weak sign may leave. Then they are tightened until nothing leaves that the
-default policy would do something about, and until no line of the figures loses too much: always the one that wins back the most
-for the fewest comments that stay.
+since a life may depend on them: of these, not even a weak sign may leave, unless it is known to be none. Then they are tightened
+until nothing leaves that the default policy would do something about, and until no line of the figures loses too much: always the
+one that wins back the most for the fewest comments that stay.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ NEVER: Final = ("threat", "self_harm")
 lower scores than the thresholds are."""
 SIGN: Final = 0.70
 """The precision that makes a sign, in `operating_points.json`."""
+_CARRIES: Final = 0.5
 _LEAST_COST: Final = 1e-4
 _STEPS: Final = (0.85, 0.6)
 """A cutoff is tightened by one of these."""
@@ -75,7 +76,9 @@ def choose(
     at = _loose(early, scores, thresholds)
     for label, sign in signs.items():
         column = LABELS.index(label)
-        at[column] = min([at[column], *early[scores[:, column] >= sign, column]])
+        # What is known to be none is no sign: a single sentence that only sounds so would keep half of all comments.
+        none = np.array([label not in r.assumed and r.targets.get(label, 1.0) < _CARRIES for r in rows])
+        at[column] = min([at[column], *early[(scores[:, column] >= sign) & ~none, column]])
     at = _without(early, at, acted, natural)
     too_much, leaving = state(at)
     while too_much > 0:

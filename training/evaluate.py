@@ -156,13 +156,15 @@ def operating_threshold(rows: Sequence[Row], scores: Array, label: str) -> float
 
     The lowest of those for harm, since what is missed costs more than what is looked at in vain; the middle one for kindness, and
     for swear words, which may be aimed at nobody.
-    The sets that decide the label count the same each. None where no set has `FEWEST` rows on both sides.
+    Sets whose annotators asked the label's own question count by their rows on the rarer side, which is how surely they can tell;
+    where others decide, each is an opinion, and counts the same. None where no set has `FEWEST` rows on both sides.
     """
     chosen, truth = cells(rows, label)
     by_set: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for i, positive in zip(chosen, truth, strict=True):
         by_set[rows[i].source].append((scores[i, LABELS.index(label)], positive))
-    deciding = [source for source in DECIDING.get(label, ()) if source in by_set] or list(by_set)
+    own = [source for source in DECIDING.get(label, ()) if source in by_set]
+    deciding = own or list(by_set)
     sets = []
     for source, pairs in by_set.items():
         values, y = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
@@ -170,9 +172,14 @@ def operating_threshold(rows: Sequence[Row], scores: Array, label: str) -> float
             sets.append((values, y))
     if not sets:
         return None
-    mean = _smoothed(np.mean([[macro_f1(y, values >= t) for t in _GRID] for values, y in sets], axis=0))
+    curves = np.array([[macro_f1(y, values >= t) for t in _GRID] for values, y in sets])
+    weights = np.array([float(min(y.sum(), (~y).sum())) if own else 1.0 for _, y in sets])
+    weights /= weights.sum()
+    mean = _smoothed(weights @ curves)
     best = _GRID[mean.argmax()]
-    error = np.sqrt(sum(_error(y, values >= best) ** 2 for values, y in sets)) / len(sets)
+    error = np.linalg.norm(
+        [weight * _error(y, values >= best) for weight, (values, y) in zip(weights, sets, strict=True)]
+    )
     as_good = np.flatnonzero(mean >= mean.max() - error / 2)
     return float(_GRID[as_good[0 if label in _COSTLY else len(as_good) // 2]])
 

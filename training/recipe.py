@@ -4,7 +4,7 @@ One pass generalises to what nobody wrote yet, several passes learn our own rare
 and better than either (RESULTS.md has the figures). All runs start from the same weights, which is what makes their mean a model.
 
 What is written after that is learned by two more runs that go on from the mean, each with other rows of the sets that are to be
-kept; half of what is refined is theirs. The model is narrower, and told by that.
+kept; half of what is refined is theirs. The model is narrower, and told by that, and in the end by a larger encoder as well.
 """
 
 from collections.abc import Mapping
@@ -66,17 +66,19 @@ class Recipe:
 
 LONG: Final = "long"
 SHORT: Final = "short"
-TEACHER: Final = "teacher"
-"""A larger encoder, which knows some things better than what is refined."""
-TAUGHT: Final = "taught"
 AGAIN: Final = ("again", "again_too")
 NARROW: Final = ("narrow", "narrow_too", "narrow_longer")
+TEACHER: Final = "teacher"
+"""A larger encoder, which knows some things better than what is refined."""
+TAUGHT: Final = ("taught", "taught_longer")
 AVERAGED: Final = "averaged"
 """The mean of the runs, with which others begin."""
 REFINED: Final = "refined"
 """The mean of that and of those others."""
 CUT: Final = "cut"
 """That with fewer heads and narrower layers, before it has learned anything."""
+NARROWER: Final = "narrower"
+"""The mean of what it was when it had."""
 BASE: Final = "base"
 
 HEADS: Final = 8
@@ -101,13 +103,11 @@ _LONGER: Final = replace(
     _ALIKE, begins=NARROW[1], mix="longer", taught=0.8, alike=0.25, learning_rate=1e-4, skips=1, seed=63
 )
 
+_BY_TWO: Final = replace(_LONGER, teachers=(REFINED, TEACHER))
+
 RUNS: Final[Mapping[str, Recipe]] = {
     LONG: Recipe(keep=(4_500, 7_500, 12_000)),
     SHORT: Recipe(epochs=1, mix="once", augmented=0.1, seed=11),
-    # Tried, and no part of the model yet.
-    TEACHER: Recipe(
-        base=BGE_SMALL, reads_like=REFINED, epochs=1, mix="narrow", augmented=0.1, learning_rate=1.5e-4, seed=21
-    ),
     # From the average on: our own rows, and some of all the others, of which they learn nothing but what the average says.
     **{run: replace(_FURTHER, skips=skips, seed=43 + skips) for skips, run in enumerate(AGAIN)},
     # What was cut learns to do what the whole did, layer by layer: from some rows, and then from others in smaller steps.
@@ -115,8 +115,12 @@ RUNS: Final[Mapping[str, Recipe]] = {
     NARROW[1]: replace(_ALIKE, begins=NARROW[0], learning_rate=1e-4, skips=1, seed=62),
     # Then it learns more of what it still does worse, and what annotators said counts a little again.
     NARROW[2]: _LONGER,
-    # What a larger encoder knows better than the wide one: the mean of both tells it. Tried, as that one.
-    TAUGHT: replace(_LONGER, begins=NARROW[2], teachers=(REFINED, TEACHER), mix="of_two", alike=0.0, seed=64),
+    # What a larger encoder knows better than the wide one: the mean of both tells it, shortly and then for long.
+    TEACHER: Recipe(
+        base=BGE_SMALL, reads_like=REFINED, epochs=1, mix="narrow", augmented=0.1, learning_rate=1.5e-4, seed=21
+    ),
+    TAUGHT[0]: replace(_BY_TWO, begins=NARROW[2], mix="of_two", alike=0.0, seed=64),
+    TAUGHT[1]: replace(_BY_TWO, begins=TAUGHT[0], mix="of_two_longer", learning_rate=1.5e-4, seed=65),
 }
 
 Shares = Mapping[tuple[str, int | None], float]
@@ -135,7 +139,10 @@ REFINEMENT: Final[Shares] = {(AVERAGED, None): 0.5, **{(run, None): 0.25 for run
 """Of what is refined: what the runs began with, and their ends."""
 
 NARROWED: Final[Shares] = {(NARROW[1], None): 0.4, (NARROW[2], None): 0.6}
-"""Of the model: what the last run began with, and its end."""
+"""Of what is narrower: what the last run began with, and its end."""
+
+TOLD: Final[Shares] = {(NARROWER, None): 0.3, (TAUGHT[1], None): 0.7}
+"""Of the model: that, and the end of what two have taught."""
 
 
 def averaged() -> tuple[str, ...]:

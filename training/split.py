@@ -152,6 +152,31 @@ OF_TWO: Final[Mapping[str, int]] = {
 }
 """For it to learn what two say: more of what the second knows better, which is emoji and our own rows."""
 
+OF_TWO_LONGER: Final[Mapping[str, int]] = {
+    "dynahate": 32_400,
+    "hatemoji": 18_800,
+    "jigsaw": 10_700,
+    "jigsaw_balanced": 8_000,
+    "toxic_spans": 9_000,
+    "paradetox": 12_000,
+    "cad": 8_000,
+    "hatexplain": 6_000,
+    "mhs": 6_000,
+    "implicit_hate": 5_000,
+    "stormfront": 3_000,
+    "davidson": 3_000,
+    "edos": 4_000,
+    "misogyny": 3_500,
+    "foxnews": 1_200,
+    "context_toxicity": 5_000,
+    "convabuse": 1_500,
+    "goemotions": 24_000,
+    "hopeedi": 1_500,
+    AUTHORED: 25_000,
+    LATER: 7_500,
+}
+"""For it to learn the same for an hour."""
+
 MIXES: Final[Mapping[str, Mapping[str, int]]] = {
     "broad": PER_EPOCH,
     "once": ONCE,
@@ -159,6 +184,7 @@ MIXES: Final[Mapping[str, Mapping[str, int]]] = {
     "narrow": ALIKE,
     "longer": LONGER,
     "of_two": OF_TWO,
+    "of_two_longer": OF_TWO_LONGER,
 }
 
 DEV_QUOTA: Final = 1_200

@@ -7,7 +7,7 @@ import torch
 
 from training import REOPENED
 from training.average import average, mean
-from training.recipe import AVERAGE, NARROWED, REFINEMENT, Shares
+from training.recipe import AVERAGE, NARROWED, REFINEMENT, TOLD, Shares
 from training.train import EMOJI, SIZES, WEIGHTS, kept
 
 A = {"encoder.w": torch.tensor([1.0]), "head.weight": torch.tensor([10.0])}
@@ -69,6 +69,6 @@ def test_a_step_that_was_not_kept_is_named(work: Path) -> None:
         average(work, {("a", 6): 1.0}, work)
 
 
-@pytest.mark.parametrize("shares", [AVERAGE, REFINEMENT, NARROWED])
+@pytest.mark.parametrize("shares", [AVERAGE, REFINEMENT, NARROWED, TOLD])
 def test_the_shares_in_the_recipe_add_up(shares: Shares) -> None:
     assert sum(shares.values()) == pytest.approx(1)

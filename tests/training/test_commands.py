@@ -28,6 +28,7 @@ from worker.onnx import OnnxClassifier, model_folder
 RECIPE = Recipe(epochs=2, batch=32, learning_rate=3e-3, max_tokens=32, checkpoint_every=50, bf16=False)
 FURTHER = replace(RECIPE, begins=recipe.AVERAGED, teachers=(recipe.AVERAGED,), untaught=(AUTHORED,), learning_rate=1e-3)
 ALIKE = replace(FURTHER, begins=recipe.CUT, teachers=(recipe.REFINED,), alike=1.0)
+TAUGHT = replace(ALIKE, begins=recipe.NARROW[-1], teachers=(recipe.REFINED, recipe.TEACHER))
 PER_SET = 400
 OURS = 2400
 
@@ -108,6 +109,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "another": RECIPE,
             **dict.fromkeys(recipe.AGAIN, FURTHER),
             **dict.fromkeys(recipe.NARROW, ALIKE),
+            recipe.TEACHER: RECIPE,
+            **dict.fromkeys(recipe.TAUGHT, TAUGHT),
         }
         patch.setattr(recipe, "RUNS", runs)
         patch.setattr(narrow, "HEADS", 1)
@@ -122,6 +125,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run("average", "--work", folder / "work")
         run("refine", "--work", folder / "work")
         run("narrow", "--work", folder / "work")
+        run("teach", "--work", folder / "work")
     return folder / "work"
 
 

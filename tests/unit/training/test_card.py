@@ -16,7 +16,7 @@ from training.authored import SOURCE as AUTHORED
 from training.card import SETS, WRONG, seen
 from training.labels import MEANING, Row
 from training.read import READERS
-from training.recipe import AGAIN, AVERAGE, HEADS, INNER, LONG, NARROW, REFINEMENT, RUNS
+from training.recipe import AGAIN, AVERAGE, HEADS, INNER, LONG, NARROW, REFINEMENT, RUNS, TAUGHT, TOLD
 from training.split import MIXES
 from worker.classifier import LABELS
 
@@ -139,13 +139,14 @@ def test_what_stands_in_the_prose(text: str) -> None:
 
     assert f"cut down to {HEADS} attention heads and {INNER} inner neurons a layer" in prose
     assert f"learned from {sum(sum(MIXES[RUNS[run].mix].values()) for run in NARROW):,} rows" in prose
+    assert f"with {sum(sum(MIXES[RUNS[run].mix].values()) for run in TAUGHT):,} rows more" in prose
     assert "1 emoji" in prose
     assert "23.4 MB" in prose
     assert "**0.654** on 321 texts, pointing from 0.35 on" in prose
     assert "0.12%" in prose
     assert "0.47% (`threat`)" in prose
     assert f"{recipe.augmented:.0%} of the rows that the long run sees" in prose
-    assert all(f"{share:.1%} {run}" in prose for (run, _), share in {**REFINEMENT, **AVERAGE}.items())
+    assert all(f"{share:.1%} {run}" in prose for (run, _), share in {**REFINEMENT, **AVERAGE, **TOLD}.items())
     assert f"went on from it for {sum(sum(MIXES[RUNS[run].mix].values()) for run in AGAIN):,} rows in all" in prose
     assert "2 more were written once it was known" in prose
     assert f"training saw {recipe.max_tokens}" in prose
@@ -171,7 +172,7 @@ def test_a_set_that_taught_nothing_is_not_named(folder: Path) -> None:
 def test_every_set_that_is_read_has_a_licence_and_a_quota() -> None:
     assert set(SETS) == set(READERS)
     assert all(set(mix) - {LATER} == {*READERS, AUTHORED} for mix in MIXES.values())
-    assert all(LATER in MIXES[RUNS[run].mix] for run in (*AGAIN, *NARROW))
+    assert all(LATER in MIXES[RUNS[run].mix] for run in (*AGAIN, *NARROW, *TAUGHT))
     assert all(of.title and of.licence and of.citation for of in SETS.values())
 
 

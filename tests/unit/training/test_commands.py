@@ -79,16 +79,16 @@ def test_a_set_that_is_not_there(command: str, tmp_path: Path) -> None:
     [
         ("train", [], "train.jsonl", "read"),
         ("calibrate", [], "dev.jsonl", "read"),
-        ("calibrate", ["dev.jsonl"], "model.pt", "narrow"),
-        ("export", [], "model.pt", "narrow"),
+        ("calibrate", ["dev.jsonl"], "model.pt", "teach"),
+        ("export", [], "model.pt", "teach"),
         ("export", ["model.pt"], "calibration.json", "calibrate"),
         ("evaluate", [], "dev.jsonl", "read"),
-        ("evaluate", ["dev.jsonl"], "model.pt", "narrow"),
+        ("evaluate", ["dev.jsonl"], "model.pt", "teach"),
         ("evaluate", ["dev.jsonl", "model.pt"], "calibration.json", "calibrate"),
         ("card", [], "train.jsonl", "read"),
         ("card", ["train.jsonl", "dev.jsonl"], "figures.json", "evaluate"),
         ("compare", [], "train.jsonl", "read"),
-        ("compare", ["train.jsonl", "dev.jsonl"], "model.pt", "narrow"),
+        ("compare", ["train.jsonl", "dev.jsonl"], "model.pt", "teach"),
     ],
 )
 def test_a_step_that_was_not_taken_yet(

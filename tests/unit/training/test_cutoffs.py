@@ -1,5 +1,7 @@
 """When comments may leave the fast model early, as it is chosen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,19 @@ def test_no_sign_of_what_always_reaches_a_person_leaves(label: str) -> None:
     assert 1 in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {}, acted=NOTHING), early)
     assert 1 not in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {label: 0.3}, acted=NOTHING), early)
     assert 2 in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {label: 0.3}, acted=NOTHING), early)
+
+
+@pytest.mark.parametrize("label", cutoffs.NEVER)
+@pytest.mark.parametrize(("target", "assumed", "leaves"), [(0.0, False, True), (0.0, True, False), (1.0, False, False)])
+def test_what_is_known_to_be_no_sign_is_none(label: str, target: float, assumed: bool, leaves: bool) -> None:
+    """Else one sentence that only sounds so would keep half of all comments. What was inferred is not known."""
+    rows, scores = told()
+    rows[1] = replace(rows[1], targets={label: target}, assumed=frozenset([label] if assumed else []))
+    early, column = scores.copy(), LABELS.index(label)
+    scores[1, column] = 0.3
+    early[:, column] = 0.001
+
+    assert (1 in gone(cutoffs.choose(rows, early, scores, THRESHOLDS, {label: 0.3}, acted=NOTHING), early)) is leaves
 
 
 def test_nothing_leaves_that_a_policy_does_something_about() -> None:

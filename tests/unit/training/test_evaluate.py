@@ -161,6 +161,21 @@ def test_each_set_counts_the_same_however_large() -> None:
     assert 0.5 < decided(rows[:2000], scores[:2000], "insult") <= 0.7
 
 
+def test_sets_that_asked_the_labels_own_question_count_by_the_rows_that_can_tell() -> None:
+    large: list[Group] = [("dynahate", 0.0, 0.5, 1000), ("dynahate", 1.0, 0.7, 1000)]
+    small: list[Group] = [
+        (name, target, score, 10) for name in ("hatemoji", AUTHORED) for target, score in ((0.0, 0.1), (1.0, 0.3))
+    ]
+
+    assert 0.5 < decided(*scored("identity_attack", *large, *small), "identity_attack") <= 0.7
+    # Many rows on one side alone tell no more.
+    lopsided: list[Group] = [("dynahate", 0.0, 0.5, 1000), ("dynahate", 1.0, 0.7, FEWEST)]
+    few: list[Group] = [
+        (name, target, score, 100) for name in ("hatemoji", AUTHORED) for target, score in ((0.0, 0.1), (1.0, 0.3))
+    ]
+    assert 0.1 < decided(*scored("identity_attack", *lopsided, *few), "identity_attack") <= 0.3
+
+
 def test_a_set_with_too_few_rows_on_a_side_decides_nothing() -> None:
     enough: list[Group] = [("one", 0.0, 0.2, FEWEST), ("one", 1.0, 0.4, FEWEST)]
     few: list[Group] = [("two", 0.0, 0.7, 500), ("two", 1.0, 0.9, FEWEST - 1)]
