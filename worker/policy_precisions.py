@@ -97,14 +97,13 @@ def _look_up(points: Points, label: str, written: str) -> float | str | None:
         return f"{asked} the model states no operating points ({POINTS_FILE} in its folder)"
     if not points.get(label):
         return f"{asked} the model states none for this label ({POINTS_FILE} in its folder)"
-    if any(known <= precision and score is None for known, score in points[label].items()):
+    if precision in points[label]:
+        return points[label][precision]
+    if any(known < precision and score is None for known, score in points[label].items()):
+        # What is not reached at a lower one is not reached at this.
         return None
-    if precision not in points[label]:
-        stated = ", ".join(
-            f"{known:.2f}" if round(known, 2) == known else f"{known:g}" for known in sorted(points[label])
-        )
-        return f"{asked} the model states only {stated} ({POINTS_FILE} in its folder)"
-    return points[label][precision]
+    stated = ", ".join(f"{known:.2f}" if round(known, 2) == known else f"{known:g}" for known in sorted(points[label]))
+    return f"{asked} the model states only {stated} ({POINTS_FILE} in its folder)"
 
 
 def is_a_share(written: str) -> bool:
