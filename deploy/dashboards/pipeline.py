@@ -169,7 +169,7 @@ def _waiting() -> Row:
             Query(increase("screener_rebalances_total", over="$__rate_interval"), "rebalances"),
             Query(increase("screener_stale_acks_total", over="$__rate_interval"), "read again"),
             Query(increase("screener_tombstones_total", over="$__rate_interval"), "without a value"),
-            Query(f"sum({of('screener_gone_unread_total')}) > 0", "gone unread, since the start"),
+            Query(f"sum({of('screener_gone_unread_total')})", "gone unread, since the start"),
         ],
         shows=(
             "Rebalances of the group; records finished too late for their partition, which are read again; records without a "
