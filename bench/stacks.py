@@ -25,9 +25,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "screening": (
         *(
             f"worker/{name}.py"
-            for name in ("screening", "scores", "batching", "pieces", "runs", "classifier", "outputs")
+            for name in ("screening", "scores", "batching", "pieces", "runs", "classifier", "outputs", "tokenizer")
         ),
-        "worker/tokenizer.py",
         "bench/",
     ),
     "queue, windows, watermark": ("worker/",),

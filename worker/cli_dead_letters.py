@@ -20,15 +20,7 @@ import msgspec
 import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
@@ -40,6 +32,7 @@ from worker.publisher import Publisher
 from worker.records import Place
 from worker.redrive import Found, Letter, Query, State, Survey, by_reason, read_place, read_time_ms, refusal
 from worker.settings import Settings, load_settings
+from worker.terminal import progress
 
 _ROWS: Final = 50
 _LINES: Final = 20
@@ -274,8 +267,8 @@ async def _list(settings: Settings, query: Query, rows: int | None, *, as_json: 
     (partitions,) = await find_topics(options, [topic])
     _check_partitions(query, topic, partitions)
     async with open_letters(options, topic, partitions) as reader:
-        with _progress() as progress:
-            survey = await _survey(reader, query, progress)
+        with progress(Console(stderr=True)) as bar:
+            survey = await _survey(reader, query, bar)
         found = survey.found()
         shown = list(found)[:rows]
         # A table takes its widths from all of its rows; lines need not wait for one another.
@@ -400,8 +393,8 @@ async def _handle(
     _check_partitions(query, topic, letters)
     await check_not_compacted(options, topic)
     async with open_letters(options, topic, letters) as reader:
-        with _progress() as progress:
-            places = await _open_places(reader, query, topic, progress)
+        with progress(Console(stderr=True)) as bar:
+            places = await _open_places(reader, query, topic, bar)
         if not yes:
             await _rehearse(reader, places, action, judge)
             return
@@ -426,13 +419,13 @@ async def _handle(
             await publisher.stop()
 
 
-async def _open_places(reader: LettersReader, query: Query, topic: str, progress: Progress) -> list[Place]:
+async def _open_places(reader: LettersReader, query: Query, topic: str, bar: Progress) -> list[Place]:
     """Where the letters are that are to be handled; named ones that are no letters, or were handled, are told."""
     if not query.places:
-        survey = await _survey(reader, query, progress)
+        survey = await _survey(reader, query, bar)
         _tell_strangers(survey, topic)
         return list(survey.found())
-    found = (await _survey(reader, msgspec.structs.replace(query, states=_EVERY_STATE), progress)).found()
+    found = (await _survey(reader, msgspec.structs.replace(query, states=_EVERY_STATE), bar)).found()
     if missing := query.places - found.keys():
         raise _no_letter(topic, missing)
     for place, letter in found.items():
@@ -469,15 +462,15 @@ async def _perform(
     rate: float | None,
 ) -> None:
     tally, interrupted = Tally(), False
-    with _progress() as progress:
-        task = progress.add_task(action, total=total)
+    with progress(Console(stderr=True)) as bar:
+        task = bar.add_task(action, total=total)
         try:
             with _cancelled_by_signals():
-                await _work_off(letters, judge, act, tally, rate=rate, moved=lambda: _move(progress, task, tally))
+                await _work_off(letters, judge, act, tally, rate=rate, moved=lambda: _move(bar, task, tally))
         except asyncio.CancelledError:
             interrupted = True
         finally:
-            progress.stop()
+            bar.stop()
             tally.show(f"{tally.done} of {total} letters {action}")
     if interrupted:
         typer.echo("interrupted: the same command goes on with what is open", err=True)
@@ -566,25 +559,13 @@ def _cancelled_by_signals() -> Iterator[None]:
 # ---- what they share
 
 
-async def _survey(reader: LettersReader, query: Query, progress: Progress) -> Survey:
-    task = progress.add_task("reading", total=None)
-    return await reader.survey(query, lambda passed, total: progress.update(task, completed=passed, total=total))
+async def _survey(reader: LettersReader, query: Query, bar: Progress) -> Survey:
+    task = bar.add_task("reading", total=None)
+    return await reader.survey(query, lambda passed, total: bar.update(task, completed=passed, total=total))
 
 
-def _progress() -> Progress:
-    errors = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=errors, disable=not errors.is_terminal)
-
-
-def _move(progress: Progress, task: TaskID, tally: Tally) -> None:
-    progress.update(task, completed=tally.done + tally.left_open)
+def _move(bar: Progress, task: TaskID, tally: Tally) -> None:
+    bar.update(task, completed=tally.done + tally.left_open)
 
 
 def _check_partitions(query: Query, topic: str, partitions: int) -> None:

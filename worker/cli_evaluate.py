@@ -13,7 +13,6 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from worker.classifier import COMMON_NAMES, LABELS, Scores
 from worker.cli_scoring import model_thresholds, open_screener, read_thresholds
@@ -22,6 +21,7 @@ from worker.errors import StartupError
 from worker.labelled import TEXT, BadRow, Labelled, LabelledRow, column_names, read_labelled
 from worker.normalise import normalise
 from worker.screening import PROBE, Rejection, Screener
+from worker.terminal import progress
 
 _WINDOW: Final = 1024
 _STANDARD: Final = "-"
@@ -204,16 +204,8 @@ def _score(screener: Screener, rows: Sequence[LabelledRow]) -> tuple[list[Labell
     scored: list[LabelledRow] = []
     scores: list[Scores] = []
     unscored: list[BadRow] = []
-    errors = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("scoring", total=len(rows))
+    with progress(Console(stderr=True)) as bar:
+        task = bar.add_task("scoring", total=len(rows))
         for start in range(0, len(rows), _WINDOW):
             window = rows[start : start + _WINDOW]
             texts = [normalise(row.text) for row in window]
@@ -224,7 +216,7 @@ def _score(screener: Screener, rows: Sequence[LabelledRow]) -> tuple[list[Labell
                 else:
                     scored.append(row)
                     scores.append(found)
-            progress.update(task, advance=len(window))
+            bar.update(task, advance=len(window))
     return scored, scores, unscored
 
 

@@ -5,7 +5,6 @@ and ends with exit 2.
 """
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -25,19 +24,10 @@ from worker.policy import Policy, Rule, Verdict, departure
 from worker.policy_file import load_policy, preset_path, write_scores
 from worker.policy_shape import not_one_of
 from worker.records import Action, AgeBand, PolicyVersion, ReasonGiven
+from worker.terminal import STYLES, unbroken
 
 _EXIT_WRONG_INPUT: Final = 2
-_PLAIN_WIDTH: Final = 200
 _OF_MODEL: Final = "Precisions in the policy stand for this model's scores."
-STYLES: Final[dict[str, str]] = {
-    Action.HIGHLIGHT: "green",
-    Action.ALLOW: "dim",
-    Action.NUDGE: "cyan",
-    Action.LIMIT: "yellow",
-    Action.HOLD: "magenta",
-    Action.REMOVE: "red",
-    Action.ESCALATE: "bold red",
-}
 
 app = typer.Typer(help="Check a policy, see what it does to a comment, print a preset.", no_args_is_help=True)
 
@@ -146,8 +136,7 @@ def explain(
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(explained)).decode())
     else:
-        # A rule's name must not be cut off, least of all where a file or a pipe has no width.
-        Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(_table(explained))
+        unbroken(Console()).print(_table(explained))
 
 
 @app.command()
@@ -264,6 +253,7 @@ def _table(explained: Explained) -> Table:
     table = Table(title=Text(f"{version.id} {version.version}{community}"), caption=Text(_listed(explained)))
     for column in ("readers", "action", "category"):
         table.add_column(column)
+    # A rule's name must not be cut off.
     table.add_column("why", overflow="fold")
     for band, row in explained.audiences.items():
         verdict = row.verdict

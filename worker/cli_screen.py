@@ -16,7 +16,7 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +27,7 @@ from worker.labelled import refuse_twice
 from worker.policy import departure
 from worker.records import AgeBand, DeadLetter, Decision, Source
 from worker.screening import Outcome, Record, Rejection, Screener
+from worker.terminal import progress
 
 _WINDOW = 1024
 _LONGEST_FIELD = 16 * 2**20
@@ -143,16 +144,8 @@ def _screen_values(screener: Screener, values: Iterator[bytes], name: str, sink:
     started = time.monotonic()
     counts: Counter[str] = Counter()
     errors = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("screening", total=None, rate="")
+    with progress(errors, TextColumn("{task.fields[rate]}"), TimeElapsedColumn()) as bar:
+        task = bar.add_task("screening", total=None, rate="")
         numbered = enumerate(values)
         while window := list(itertools.islice(numbered, _WINDOW)):
             records = [Record(value, Source(name, 0, line)) for line, value in window]
@@ -161,7 +154,7 @@ def _screen_values(screener: Screener, values: Iterator[bytes], name: str, sink:
                 counts[outcome.action if isinstance(outcome, Decision) else "dead letter"] += 1
             sink.flush()
             done = counts.total()
-            progress.update(task, completed=done, rate=f"{done / (time.monotonic() - started):.0f}/s")
+            bar.update(task, completed=done, rate=f"{done / (time.monotonic() - started):.0f}/s")
     dead = counts.pop("dead letter", 0)
     parts = ", ".join(f"{count} {action}" for action, count in counts.most_common())
     seconds = time.monotonic() - started

@@ -105,6 +105,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._read_offset = _NothingRead()
         self._has_room = asyncio.Event()
         self._fetched_at = -PACE_S
+        self._cut_short: dict[TP, int] = {}
+        """The commit that a log was shorter than, where that was told."""
 
     def on_buffer_drop(self, tp: TP) -> None:
         super().on_buffer_drop(tp)
@@ -151,7 +153,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def _to_message(self, tp: TP, record: Records) -> Fetch:
         """What `WholeFetches` yields, as Faust hands it on."""
         first, committed = record[0].offset, self._committed_offset[tp]
-        if committed is not None and first < committed:
+        if committed is not None and first < committed and self._cut_short.get(tp) != committed:
+            # Once: it is read in many fetches, and the commit stays until something is finished.
+            self._cut_short[tp] = committed
             log.error(
                 "the log was cut short: read from before the commit", tp=str(tp), first=first, committed=committed
             )

@@ -28,6 +28,7 @@ from worker.evaluation import (
     false_positive_rates,
 )
 from worker.records import Model
+from worker.terminal import unbroken
 
 UNDEFINED: Final = "\N{EN DASH}"
 _NAMES: Final = {HARM_ANY: "harm, any"}
@@ -37,8 +38,6 @@ _FIELDS: Final = {
     "roc_auc": "ROC AUC",
     "roc_auc_interval": "ROC AUC interval",
 }
-_PLAIN_WIDTH: Final = 4000
-"""Wide enough that no line is broken where a program may read it."""
 
 
 class Rows(Struct, frozen=True):
@@ -108,8 +107,7 @@ def to_json(report: Report) -> bytes:
 
 def show(report: Report, console: Console) -> None:
     """Print the tables and what has to be known to read them. Where nobody watches, no line is broken."""
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
+    unbroken(console)
     console.print(Text(f"{title_of(report.model)} on {report.rows.scored:,} rows of {report.file}", "bold"))
     console.print()
     console.print(_figures_table(report.figures))

@@ -38,23 +38,23 @@ def columns_of(config: Mapping[str, Any], label_map: Mapping[str, str] | None, f
     if unknown := sorted(set(label_map or {}) - set(map(str, id2label.values()))):
         raise StartupError(f"label map of {folder}: the model has no label {', '.join(unknown)}")
     names = {**COMMON_NAMES, **{label: label for label in LABELS}, **(label_map or {})}
-    columns: dict[str, int] = {}
+    columns: dict[str, str] = {}
     for column, name in id2label.items():
         if (label := names.get(str(name))) is None:
             continue
         if label in columns:
             # Which of them counts, or their sum or maximum, nobody has said.
-            both = f"{id2label[str(columns[label])]} and {name}"
+            both = f"{id2label[columns[label]]} and {name}"
             raise StartupError(
                 f"{folder}: two of its labels would be our {label}: {both}; map one of them to another, or to none"
             )
-        columns[label] = int(column)
+        columns[label] = column
     if not columns:
         raise StartupError(
             f"{folder}: none of its labels ({', '.join(map(str, id2label.values()))}) is one of ours; "
             f"map them in labels.json or SCREENER_LABEL_MAP"
         )
-    return {label: columns[label] for label in LABELS if label in columns}
+    return {label: int(columns[label]) for label in LABELS if label in columns}
 
 
 def is_multi_label(config: Mapping[str, Any]) -> bool:

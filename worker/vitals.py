@@ -38,8 +38,7 @@ class Vitals:
         self._metrics = metrics
         self._watchdog = watchdog
         self._watchdog_timeout_s = watchdog_timeout_s
-        self._pipeline: Pipeline | None = None
-        self._publisher: Publisher | Ledgers | None = None
+        self._watched: tuple[Pipeline, Publisher | Ledgers] | None = None
         self._assigned: set[int] | None = None
         self._assigned_anew = asyncio.Event()
         self._asked_in_vain: list[float] = []
@@ -47,7 +46,7 @@ class Vitals:
 
     def watch(self, pipeline: Pipeline, publisher: Publisher | Ledgers) -> None:
         """From now on it is about these."""
-        self._pipeline, self._publisher = pipeline, publisher
+        self._watched = pipeline, publisher
 
     def assign(self, partitions: set[int]) -> None:
         """The group has given the worker these."""
@@ -80,12 +79,13 @@ class Vitals:
 
     def _paused(self) -> list[str]:
         """What the world keeps from succeeding; meanwhile no more is read than fits in flight."""
-        if self._pipeline is None or self._publisher is None:
+        if self._watched is None:
             return []
+        pipeline, publisher = self._watched
         stuck = {
             "the brokers have not answered": self._unanswered_s(),
-            "the brokers have confirmed nothing": self._publisher.waiting_s,
-            "there has been no memory to screen with": self._pipeline.failing_s,
+            "the brokers have confirmed nothing": publisher.waiting_s,
+            "there has been no memory to screen with": pipeline.failing_s,
         }
         return [f"{what} for {seconds:.0f} s" for what, seconds in stuck.items() if seconds > _PAUSED_AFTER_S]
 
@@ -117,9 +117,8 @@ class Vitals:
                     await self._assigned_anew.wait()
 
     async def _measure(self, meter: LagMeter) -> None:
-        pipeline, publisher = self._pipeline, self._publisher
-        assert pipeline is not None, "measured before there is anything to watch"  # noqa: S101  a mistake in this code
-        assert publisher is not None  # noqa: S101  likewise
+        assert self._watched is not None, "measured before there is anything to watch"  # noqa: S101  a mistake in this code
+        pipeline, publisher = self._watched
         positions, now, asked_at = pipeline.positions(), time.time(), time.monotonic()
         oldest = pipeline.oldest()
         waiting = pipeline.in_flight > 0

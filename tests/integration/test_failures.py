@@ -223,6 +223,15 @@ async def test_a_worker_without_partitions_takes_over_and_loses_nothing(broker: 
         audit.check()
 
 
+async def commit(broker: Broker, topics: Topics, place: TopicPartition, offset: int) -> None:
+    """As if the group's workers had finished all before it."""
+    async with AIOKafkaConsumer(
+        bootstrap_servers=broker.bootstrap, group_id=topics.comments, enable_auto_commit=False
+    ) as consumer:
+        consumer.assign([place])
+        await consumer.commit({place: offset})
+
+
 @pytest.mark.kafka_only  # a commit beyond the end
 async def test_a_log_that_is_shorter_than_what_was_committed_is_read_from_its_beginning(
     broker: Broker, tmp_path: Path
@@ -232,11 +241,7 @@ async def test_a_log_that_is_shorter_than_what_was_committed_is_read_from_its_be
     place = TopicPartition(topics.comments, 0)
     async with Audit(broker, topics) as audit:
         await audit.produce(comments(60))
-        async with AIOKafkaConsumer(
-            bootstrap_servers=broker.bootstrap, group_id=topics.comments, enable_auto_commit=False
-        ) as consumer:
-            consumer.assign([place])
-            await consumer.commit({place: 500})
+        await commit(broker, topics, place, 500)
         async with WorkerProcess(broker, topics, tmp_path) as worker:
             await audit.until_complete()
             assert await worker.terminate() == 0
@@ -253,11 +258,7 @@ async def test_what_was_deleted_before_it_was_read_is_told(broker: Broker, tmp_p
     place = TopicPartition(topics.comments, 0)
     async with Audit(broker, topics) as audit:
         await audit.produce(comments(60))
-        async with AIOKafkaConsumer(
-            bootstrap_servers=broker.bootstrap, group_id=topics.comments, enable_auto_commit=False
-        ) as consumer:
-            consumer.assign([place])
-            await consumer.commit({place: 10})
+        await commit(broker, topics, place, 10)
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
         await admin.start()
         await admin.delete_records({place: RecordsToDelete(30)})

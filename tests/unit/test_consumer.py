@@ -112,6 +112,7 @@ async def test_nothing_is_dropped_for_lying_before_what_was_read_or_committed(co
     assert consumer._committed_offset[PLACE] == 200
     with capture_logs() as logs:
         consumer._to_message(PLACE, [record(b"earlier", offset=40)])
+        consumer._to_message(PLACE, [record(b"and on", offset=41)])
     assert [line["log_level"] for line in logs] == ["error"]
     # Somebody who had read on beyond it may still be heard.
     consumer.advance(PLACE, 200)

@@ -75,6 +75,7 @@ ORDER = (
         "policy_yaml",
         "runs",
         "schemas",
+        "terminal",
         "turns",
         "watchdog",
         "watermark",

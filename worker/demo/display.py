@@ -15,9 +15,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli_policy import STYLES
 from worker.demo.ledger import Ledger, Row
 from worker.records import UNSUPPORTED_LANGUAGE, Action
+from worker.terminal import STYLES
 
 DEAD_LETTER: Final = "dead letter"
 _STYLES: Final = STYLES | {DEAD_LETTER: "blue"}
