@@ -3,6 +3,8 @@
 Pure: objects in, complaints out.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -15,10 +17,9 @@ Thing = Mapping[str, Any]
 
 _PREFIX: Final = "SCREENER_"
 _LEAST_MARGIN_S: Final = 10
-_JOB: Final = "comment-screener"
+_HOOK: Final = "helm.sh/hook"
 _SELECTORS: Final = {
     "Deployment": ("selector", "matchLabels"),
-    "NetworkPolicy": ("podSelector", "matchLabels"),
     "PodDisruptionBudget": ("selector", "matchLabels"),
     "Service": ("selector",),
 }
@@ -41,6 +42,19 @@ def complaints(objects: Sequence[Thing]) -> Iterator[str]:
         where = f"{thing['kind']} {thing['metadata']['name']}"
         for complaint in _beside(worker, thing, objects):
             yield f"{where}: {complaint}"
+
+
+def lacking(objects: Sequence[Thing], parts: Sequence[Thing]) -> Iterator[str]:
+    """The parts that no object has, a line each. A null in a part is what is not there; of a list some are enough."""
+    for part in parts:
+        if not any(_has(thing, part) for thing in objects):
+            yield f"nothing is like {json.dumps(part)}"
+
+
+def job_of(monitor: Thing) -> str | None:
+    """What a ServiceMonitor calls the job."""
+    relabelings = [one for endpoint in monitor["spec"]["endpoints"] for one in endpoint.get("relabelings", ())]
+    return next((one["replacement"] for one in relabelings if one["targetLabel"] == "job"), None)
 
 
 def pod_of(thing: Thing) -> Thing | None:
@@ -73,9 +87,9 @@ def _unsafe(spec: Thing) -> Iterator[str]:
     """Against the pod security standard "restricted", and a little more."""
     security = spec.get("securityContext", {})
     wrong = {
-        "may run as root": not (security.get("runAsNonRoot") and security.get("runAsUser")),
+        "may run as root": security.get("runAsNonRoot") is not True,
         "no seccomp profile": security.get("seccompProfile") != {"type": "RuntimeDefault"},
-        "mounts a token": spec.get("automountServiceAccountToken") is not False,
+        "leaves it to others whether it mounts a token": "automountServiceAccountToken" not in spec,
         "other services become its variables": spec.get("enableServiceLinks") is not False,
         "shares the host's namespaces": any(spec.get(field) for field in ("hostNetwork", "hostPID", "hostIPC")),
     }
@@ -133,39 +147,83 @@ def _beside(worker: Thing, thing: Thing, objects: Sequence[Thing]) -> Iterator[s
             selector = selector[field]
         if not _selects(selector, worker["spec"]["template"]["metadata"]["labels"]):
             yield "does not select the workers"
-        if kind == "NetworkPolicy":
-            yield from _cut_off(spec, objects)
     elif kind == "ServiceMonitor":
-        yield from _unmonitored(spec, [one for one in objects if one["kind"] == "Service"])
+        yield from _unmonitored(thing, objects)
     elif kind == "ScaledObject":
         if spec["scaleTargetRef"]["name"] != worker["metadata"]["name"]:
             yield "scales something else"
         if "replicas" in worker["spec"]:
             yield "and the Deployment set the number of workers both"
+    if pod := pod_of(thing):
+        yield from _cut_off(thing, pod, [one for one in objects if one["kind"] == "NetworkPolicy"])
 
 
-def _cut_off(spec: Thing, objects: Sequence[Thing]) -> Iterator[str]:
-    """Whose brokers' ports are closed: all pods of a release have the labels that it selects."""
-    open_ports = {one["port"] for rule in spec.get("egress", ()) for one in rule.get("ports", ())}
-    pods = [(thing, pod) for thing in objects if (pod := pod_of(thing))]
-    for thing, container in ((thing, container) for thing, pod in pods for container in pod["spec"]["containers"]):
+def _cut_off(thing: Thing, pod: Thing, policies: Sequence[Thing]) -> Iterator[str]:
+    """Which of a pod's brokers no policy opens a port to, where there are policies: as where all else is denied."""
+    open_ports = {
+        one["port"]
+        for policy in policies
+        if _in_time(policy, thing) and _is_for(policy["spec"]["podSelector"], pod["metadata"]["labels"])
+        for rule in policy["spec"].get("egress", ())
+        for one in rule.get("ports", ())
+    }
+    for container in pod["spec"]["containers"] if policies else ():
         servers = environment_of(container).get(f"{_PREFIX}KAFKA_BOOTSTRAP_SERVERS", "")
         for server in filter(None, servers.split(",")):
             if (port := int(server.rpartition(":")[2])) not in open_ports:
-                yield f"{thing['kind']} {thing['metadata']['name']} cannot reach Kafka at {port}"
+                yield f"no network policy lets it reach Kafka at {port} by then"
 
 
-def _unmonitored(spec: Thing, services: Sequence[Thing]) -> Iterator[str]:
+def _in_time(policy: Thing, thing: Thing) -> bool:
+    """Whether it is there when the other starts: hooks come before what is none, and may be gone by then."""
+    theirs, ours = _annotations(policy), _annotations(thing)
+    if not ours.get(_HOOK, "").startswith("pre-"):
+        return _HOOK not in theirs
+    weights = [int(one.get(f"{_HOOK}-weight", 0)) for one in (theirs, ours)]
+    return theirs.get(_HOOK) == ours[_HOOK] and weights[0] < weights[1]
+
+
+def _annotations(thing: Thing) -> Mapping[str, str]:
+    annotations: Mapping[str, str] = thing["metadata"].get("annotations", {})
+    return annotations
+
+
+def _unmonitored(monitor: Thing, objects: Sequence[Thing]) -> Iterator[str]:
+    spec = monitor["spec"]
     selector = spec["selector"]["matchLabels"]
+    services = [one for one in objects if one["kind"] == "Service"]
     found = [service for service in services if _selects(selector, service["metadata"]["labels"])]
     if not found:
         yield "selects no service"
     for service in found:
         if not {one["port"] for one in spec["endpoints"]} <= {port["name"] for port in service["spec"]["ports"]}:
             yield "asks at a port that the service does not have"
-        if service["metadata"]["labels"].get(spec["jobLabel"]) != _JOB:
-            yield "makes a job that the rules do not know"
+    known = {job for thing in objects if thing["kind"] == "PrometheusRule" for job in _jobs(thing)}
+    if known and known != {job_of(monitor)}:
+        yield "makes a job that the rules do not know"
+
+
+def _jobs(rules: Thing) -> Iterator[str]:
+    """The jobs that rules name: in what they ask for, and as a label of their own."""
+    for rule in (rule for group in rules["spec"]["groups"] for rule in group["rules"]):
+        yield from re.findall(r'job="([^"]+)"', rule["expr"])
+        if "job" in rule.get("labels", {}):
+            yield rule["labels"]["job"]
+
+
+def _is_for(selector: Thing, labels: Mapping[str, str]) -> bool:
+    return _selects(selector.get("matchLabels", {}), labels) and all(
+        labels.get(one["key"]) in one["values"] for one in selector.get("matchExpressions", ())
+    )
 
 
 def _selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return selector.items() <= labels.items()
+
+
+def _has(thing: Any, part: Any) -> bool:
+    if isinstance(part, Mapping):
+        return isinstance(thing, Mapping) and all(_has(thing.get(key), value) for key, value in part.items())
+    if isinstance(part, list):
+        return isinstance(thing, list) and all(any(_has(one, wanted) for one in thing) for wanted in part)
+    return bool(thing == part)

@@ -1,14 +1,16 @@
 """Checks the chart without a cluster: `python -m deploy.verify.helm_check --helm PATH`.
 
 Every values file in deploy/helm/ci is linted and rendered, each object held against the schemas of the oldest and the newest
-Kubernetes, of KEDA and of the Prometheus operator, and all of them against each other and the worker. Every file in
-deploy/helm/ci/refused has to be refused with the message in its first line. What a cluster would do with it is not seen here.
+Kubernetes, of KEDA and of the Prometheus operator, all of them against each other and the worker, and against the parts that
+the file of its name in deploy/helm/ci/expected has. Every file in deploy/helm/ci/refused has to be refused with the message in
+its first line. What a cluster would do with it is not seen here.
 """
 
 import argparse
 import base64
 import gzip
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -30,9 +32,12 @@ _DEPLOY: Final = Path(__file__).parents[1]
 _CHART: Final = _DEPLOY / "helm/comment-screener"
 _VALUES: Final = sorted((_DEPLOY / "helm/ci").glob("*.yaml"))
 _EVERYTHING: Final = _DEPLOY / "helm/ci/everything.yaml"
+_EXPECTED: Final = _DEPLOY / "helm/ci/expected"
 _REFUSED: Final = sorted((_DEPLOY / "helm/ci/refused").glob("*.yaml"))
 # Helm keeps chart and manifests in one Secret, which may have 1 MiB; the rest is for dashboards to come.
 _LARGEST_RELEASE: Final = 700_000
+# As deploy/prometheus calls it.
+_JOB: Final = "comment-screener"
 
 
 class Helm:
@@ -77,6 +82,7 @@ def objects(helm: Helm, values: Path) -> Iterator[str]:
                 for trigger in thing["spec"]["triggers"]:
                     yield from (f"KEDA knows no {name}" for name in kubernetes_schemas.unknown_options(trigger))
     yield from chart_objects.complaints(rendered)
+    yield from chart_objects.lacking(rendered, yaml.safe_load((_EXPECTED / values.name).read_bytes()))
     yield from _commands(rendered)
     yield from _policies(rendered)
     yield from _stale(rendered)
@@ -155,7 +161,8 @@ def _policies(rendered: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _stale(rendered: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Whether rules and dashboards arrive as they are written, where they are switched on."""
+    """Whether rules and dashboards arrive as they are written, but for the job's name, where they are switched on."""
+    [job] = [chart_objects.job_of(thing) for thing in rendered if thing["kind"] == "ServiceMonitor"] or [_JOB]
     groups = [group for thing in rendered if thing["kind"] == "PrometheusRule" for group in thing["spec"]["groups"]]
     boards = [
         json.loads(text)
@@ -169,7 +176,7 @@ def _stale(rendered: Sequence[dict[str, Any]]) -> Iterator[str]:
         group
         for name, text in sorted(sources.items())
         if name.endswith(".yml")
-        for group in yaml.safe_load(text)["groups"]
+        for group in yaml.safe_load(re.sub(f'(job="|job: ){_JOB}', rf"\g<1>{job}", text.decode()))["groups"]
     ]
     drawn = [json.loads(text) for name, text in sorted(sources.items()) if name.endswith(".json")]
     if groups and groups != written:

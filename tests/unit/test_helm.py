@@ -15,7 +15,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from deploy.verify.chart_objects import complaints
+from deploy.verify.chart_objects import complaints, lacking
 from worker.settings import Settings
 
 TOP: Final = Path(__file__).parents[2]
@@ -26,16 +26,28 @@ SCHEMA: Final[dict[str, Any]] = json.loads((CHART / "values.schema.json").read_b
 TEMPLATES: Final = {path.name: path.read_text(encoding="utf-8") for path in (CHART / "templates").rglob("*.*")}
 SETTINGS: Final = {f"SCREENER_{name.upper()}" for name in Settings.model_fields}
 # Maps whose keys are other people's.
-FREE: Final = {"resources.requests", "resources.limits", "dashboards.labels", "dashboards.annotations"}
+FREE: Final = {
+    "podSecurityContext",
+    *(f"{whose}.{which}" for whose in ("resources", "hooks.resources") for which in ("requests", "limits")),
+    "dashboards.labels",
+    "dashboards.annotations",
+}
+# What topics.kafka has in part, so nothing in them has to be there.
+IN_PART: Final = {"kafka.sasl", "kafka.tls"}
+# Values that null means something for: the number is an autoscaler's, the steps are Kubernetes'.
+MAY_BE_NULL: Final = {"replicas", "strategy.rollingUpdate"}
 # All pods of a Deployment get the same, and the second of that name would throw the first out of the group; a password is a file.
 NOT_FOR_A_DEPLOYMENT: Final = {"SCREENER_GROUP_INSTANCE_ID", "SCREENER_SASL_PASSWORD"}
 
 
 def merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
-    """As Helm lays one file over another."""
+    """As Helm lays one file over another: null takes a value away."""
     both = copy.deepcopy(values)
     for key, value in others.items():
-        both[key] = merged(both.get(key, {}), value) if isinstance(value, dict) else value
+        if value is None:
+            both.pop(key, None)
+        else:
+            both[key] = merged(both.get(key, {}), value) if isinstance(value, dict) else value
     return both
 
 
@@ -46,6 +58,15 @@ def keys(values: Any, at: str = "") -> Iterator[str]:
             yield from keys(value, f"{at}.{key}" if at else key)
     else:
         yield at
+
+
+def places(values: dict[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of the values with what it holds, maps as well; not what is in maps whose keys are free."""
+    for key, value in values.items():
+        place = f"{at}.{key}" if at else key
+        yield place, value
+        if isinstance(value, dict) and place not in FREE | IN_PART:
+            yield from places(value, place)
 
 
 def named(text: str) -> set[str]:
@@ -73,7 +94,33 @@ def test_the_schema_knows_every_value_and_refuses_its_misspelling(key: str) -> N
     inner[f"{last}_"] = "anything"
     refused = [error.validator for error in Draft7Validator(SCHEMA).iter_errors(misspelt)]
 
-    assert ("additionalProperties" in refused) is (".".join(outer) not in FREE)
+    is_free = any(f"{key}.".startswith(f"{free}.") for free in FREE)
+    assert ("additionalProperties" in refused) is not is_free
+
+
+@pytest.mark.parametrize(("place", "default"), [pytest.param(*one, id=one[0]) for one in places(VALUES)])
+def test_null_is_refused_where_it_would_leave_nothing_in_the_place_of_something(place: str, default: Any) -> None:
+    unset: dict[str, Any] = {}
+    inner = unset
+    *outer, last = place.split(".")
+    for name in outer:
+        inner = inner.setdefault(name, {})
+    inner[last] = None
+    refused = [error.validator for error in Draft7Validator(SCHEMA).iter_errors(merged(VALUES, unset))]
+
+    may_be_nothing = default in (None, "", [], {}) or place in MAY_BE_NULL
+    assert refused == ([] if may_be_nothing else ["required"])
+
+
+@pytest.mark.parametrize("whose", ["resources", "hooks.resources"])
+@pytest.mark.parametrize("limit", ["cpu", "memory"])
+def test_no_pod_is_without_limits(whose: str, limit: str) -> None:
+    unset: dict[str, Any] = {"limits": {limit: None}}
+    for name in reversed(whose.split(".")):
+        unset = {name: unset}
+
+    [error] = Draft7Validator(SCHEMA).iter_errors(merged(VALUES, unset))
+    assert error.message == f"'{limit}' is a required property"
 
 
 def test_every_value_is_used() -> None:
@@ -127,7 +174,9 @@ def test_the_version_is_the_packages() -> None:
 
 def test_the_user_is_the_images() -> None:
     [user] = re.findall(r"^USER (\d+):\1$", (TOP / "deploy/Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(re.findall(r"(?:runAsUser|runAsGroup|fsGroup): (\d+)", TEMPLATES["_names.tpl"])) == {user}
+    ids = {VALUES["podSecurityContext"][name] for name in ("runAsUser", "runAsGroup", "fsGroup")}
+    assert ids == {int(user)}
+    assert not any(re.search(r"runAsUser|runAsGroup|fsGroup", text) for text in TEMPLATES.values())
 
 
 def test_rules_and_dashboards_are_the_folders_themselves() -> None:
@@ -141,8 +190,30 @@ def test_rules_and_dashboards_are_the_folders_themselves() -> None:
 
 
 def test_the_job_is_the_one_that_the_rules_know() -> None:
+    """And they name it in no other way than in those two that the template looks for."""
     rules = (TOP / "deploy/prometheus/rules.yml").read_text(encoding="utf-8")
-    assert set(re.findall(r'job="([^"]+)"', rules)) == {yaml.safe_load((CHART / "Chart.yaml").read_bytes())["name"]}
+    job = VALUES["serviceMonitor"]["job"]
+    assert set(re.findall(r'job="([^"]+)"|job: ([^},\s]+)', rules)) == {(job, ""), ("", job)}
+    assert re.findall(r"\bjob\s*(?:=~|!=|!~|=\s|='|\s=)", rules) == []
+    for way in (f'job=\\"{job}\\"', f"job: {job}"):
+        assert f'replace "{way}"' in TEMPLATES["prometheusrule.yaml"]
+
+
+def test_the_image_is_built_and_pushed_with_the_tag_that_the_chart_asks_for() -> None:
+    text = (TOP / "deploy/README.md").read_text(encoding="utf-8")
+    version = yaml.safe_load((CHART / "Chart.yaml").read_bytes())["appVersion"]
+    assert set(re.findall(r"registry\.example/comment-screener:(\S+)|VERSION=(\S+)", text)) == {
+        (version, ""),
+        ("", version),
+    }
+    assert "--set image.repository=registry.example/comment-screener" in text
+
+
+@pytest.mark.parametrize("file", sorted(CI.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_the_checks_install_has_something_to_be_seen_in_it(file: Path) -> None:
+    parts = yaml.safe_load((CI / "expected" / file.name).read_bytes())
+    assert parts
+    assert all("kind" in part for part in parts)
 
 
 @pytest.mark.parametrize("file", sorted((CI / "refused").glob("*.yaml")), ids=lambda path: path.stem)
@@ -188,7 +259,7 @@ automountServiceAccountToken: false
 ---
 apiVersion: v1
 kind: Service
-metadata: {{name: worker, labels: {{app: screener, name: comment-screener}}}}
+metadata: {{name: worker, labels: {{app: screener}}}}
 spec: {{selector: {{app: screener}}, ports: [{{name: http}}]}}
 ---
 apiVersion: policy/v1
@@ -199,12 +270,44 @@ spec: {{selector: {{matchLabels: {{app: screener}}}}}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {{name: worker}}
-spec: {{podSelector: {{matchLabels: {{app: screener}}}}, egress: [{{ports: [{{port: 9092, protocol: TCP}}]}}]}}
+spec:
+  podSelector: {{matchLabels: {{app: screener}}, matchExpressions: [{{key: team, operator: In, values: [safety]}}]}}
+  egress: [{{ports: [{{port: 9092, protocol: TCP}}]}}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {{name: topics, annotations: {{helm.sh/hook: pre-install}}}}
+spec:
+  template:
+    metadata: {{labels: {{app: topics}}}}
+    spec:
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      securityContext: {{runAsNonRoot: true, seccompProfile: {{type: RuntimeDefault}}}}
+      containers:
+        - name: topics
+          securityContext: {{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {{drop: [ALL]}}}}
+          env: [{{name: SCREENER_KAFKA_BOOTSTRAP_SERVERS, value: "kafka:9094"}}]
+          resources: {{limits: {{memory: 1Gi}}}}
+          volumeMounts: [{{name: tmp, mountPath: /tmp}}]
+      volumes: [{{name: tmp, emptyDir: {{}}}}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: topics, annotations: {{helm.sh/hook: pre-install, helm.sh/hook-weight: "-1"}}}}
+spec: {{podSelector: {{matchLabels: {{app: topics}}}}, egress: [{{ports: [{{port: 9094, protocol: TCP}}]}}]}}
 ---
 apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 metadata: {{name: worker}}
-spec: {{jobLabel: name, selector: {{matchLabels: {{app: screener}}}}, endpoints: [{{port: http}}]}}
+spec:
+  selector: {{matchLabels: {{app: screener}}}}
+  endpoints: [{{port: http, relabelings: [{{targetLabel: job, replacement: screener}}]}}]
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {{name: worker}}
+spec: {{groups: [{{rules: [{{expr: 'absent(up{{job="screener"}})', labels: {{job: screener}}}}]}}]}}
 ---
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
@@ -216,9 +319,10 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
 
 def release(change: Change = lambda *_: None) -> list[dict[str, Any]]:
-    """Objects that fit together, after a change: it is given them by kind, and the worker's container."""
+    """Objects that fit together, after a change: it is given them by kind (and name), and the worker's container."""
     objects = list(yaml.safe_load_all(RELEASE))
-    by_kind = {thing["kind"]: thing for thing in objects}
+    by_kind = {thing["kind"]: thing for thing in objects if thing["metadata"]["name"] == "worker"}
+    by_kind |= {f"{thing['kind']} {thing['metadata']['name']}": thing for thing in objects}
     change(by_kind, by_kind["Deployment"]["spec"]["template"]["spec"]["containers"][0])
     return objects
 
@@ -241,7 +345,10 @@ def test_objects_that_fit_together() -> None:
     [
         (lambda o, _: pod(o)["securityContext"].pop("runAsNonRoot"), "may run as root"),
         (lambda o, _: pod(o)["securityContext"].pop("seccompProfile"), "no seccomp profile"),
-        (lambda o, _: pod(o).pop("automountServiceAccountToken"), "mounts a token"),
+        (
+            lambda o, _: pod(o).pop("automountServiceAccountToken"),
+            "Deployment worker: leaves it to others whether it mounts a token",
+        ),
         (lambda o, _: pod(o).pop("enableServiceLinks"), "other services become its variables"),
         (lambda o, _: pod(o).update(hostNetwork=True), "shares the host's namespaces"),
         (lambda _, c: c["securityContext"].pop("allowPrivilegeEscalation"), "worker may gain privileges"),
@@ -274,11 +381,27 @@ def test_objects_that_fit_together() -> None:
         ),
         (
             lambda o, _: o["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].update(app="other"),
-            "NetworkPolicy worker: does not select the workers",
+            "Deployment worker: no network policy lets it reach Kafka at 9092 by then",
         ),
         (
             lambda _, c: set_variable(c, "SCREENER_KAFKA_BOOTSTRAP_SERVERS", "kafka:9092,kafka:9094"),
-            "NetworkPolicy worker: Deployment worker cannot reach Kafka at 9094",
+            "Deployment worker: no network policy lets it reach Kafka at 9094 by then",
+        ),
+        (
+            lambda o, _: o["NetworkPolicy"]["spec"]["podSelector"]["matchExpressions"][0].update(values=["others"]),
+            "Deployment worker: no network policy lets it reach Kafka at 9092 by then",
+        ),
+        (
+            lambda o, _: o["NetworkPolicy"]["metadata"].update(annotations={"helm.sh/hook": "pre-install"}),
+            "Deployment worker: no network policy lets it reach Kafka at 9092 by then",
+        ),
+        (
+            lambda o, _: o["NetworkPolicy topics"]["metadata"].pop("annotations"),
+            "Job topics: no network policy lets it reach Kafka at 9094 by then",
+        ),
+        (
+            lambda o, _: o["NetworkPolicy topics"]["metadata"]["annotations"].pop("helm.sh/hook-weight"),
+            "Job topics: no network policy lets it reach Kafka at 9094 by then",
         ),
         (
             lambda o, _: o["ServiceMonitor"]["spec"]["selector"]["matchLabels"].update(app="other"),
@@ -289,7 +412,11 @@ def test_objects_that_fit_together() -> None:
             "ServiceMonitor worker: asks at a port that the service does not have",
         ),
         (
-            lambda o, _: o["Service"]["metadata"]["labels"].update(name="other"),
+            lambda o, _: o["ServiceMonitor"]["spec"]["endpoints"][0].pop("relabelings"),
+            "ServiceMonitor worker: makes a job that the rules do not know",
+        ),
+        (
+            lambda o, _: o["PrometheusRule"]["spec"]["groups"][0]["rules"][0]["labels"].update(job="other"),
             "ServiceMonitor worker: makes a job that the rules do not know",
         ),
         (
@@ -307,3 +434,29 @@ def test_what_does_not_fit_is_found(change: Change, complaint: str) -> None:
     found = list(complaints(release(change)))
 
     assert any(line.endswith(complaint) for line in found), found
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"kind": "Deployment", "spec": {"replicas": None, "selector": {"matchLabels": {"app": "screener"}}}},
+        {"kind": "NetworkPolicy", "spec": {"egress": [{"ports": [{"port": 9094}]}]}},
+    ],
+)
+def test_a_part_that_an_object_has(part: dict[str, Any]) -> None:
+    assert list(lacking(release(), [part])) == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        # Of two objects, each has a half.
+        {"kind": "NetworkPolicy", "metadata": {"name": "worker"}, "spec": {"egress": [{"ports": [{"port": 9094}]}]}},
+        {"kind": "Deployment", "spec": {"selector": None}},
+        {"kind": "Deployment", "spec": {"replicas": 2}},
+        {"kind": "Deployment", "spec": {"selector": {"matchLabels": ["app"]}}},
+    ],
+)
+def test_a_part_that_no_object_has(part: dict[str, Any]) -> None:
+    [line] = lacking(release(), [{"kind": "Service"}, part])
+    assert line == f"nothing is like {json.dumps(part)}"

@@ -1,5 +1,10 @@
 {{/* How to reach Kafka, from a dictionary like .Values.kafka. Secrets are files, so that they stand in no list of variables. */}}
 
+{{/* That of the topics' Job. */}}
+{{- define "screener.topicsKafka" -}}
+{{- mergeOverwrite (deepCopy .Values.kafka) .Values.topics.kafka | toYaml -}}
+{{- end -}}
+
 {{- define "screener.kafkaEnv" -}}
 - {name: SCREENER_KAFKA_BOOTSTRAP_SERVERS, value: {{ .bootstrapServers | quote }}}
 - {name: SCREENER_COMMENTS_TOPIC, value: {{ .commentsTopic | quote }}}
@@ -10,7 +15,7 @@
 {{- if hasPrefix "SASL" .securityProtocol }}
 - {name: SCREENER_SASL_MECHANISM, value: {{ .sasl.mechanism }}}
 {{- if eq .sasl.mechanism "OAUTHBEARER" }}
-- {name: SCREENER_SASL_OAUTH_TOKEN_FILE, value: /etc/comment-screener/kafka/token}
+- {name: SCREENER_SASL_OAUTH_TOKEN_FILE, value: {{ .sasl.tokenFile | default "/etc/comment-screener/kafka/token" }}}
 {{- else }}
 {{- if .sasl.usernameSecret.name }}
 - name: SCREENER_SASL_USERNAME
@@ -18,15 +23,15 @@
 {{- else }}
 - {name: SCREENER_SASL_USERNAME, value: {{ .sasl.username | quote }}}
 {{- end }}
-- {name: SCREENER_SASL_PASSWORD_FILE, value: /etc/comment-screener/kafka/password}
+- {name: SCREENER_SASL_PASSWORD_FILE, value: {{ .sasl.passwordFile | default "/etc/comment-screener/kafka/password" }}}
 {{- end }}
 {{- end }}
-{{- if .tls.caSecret.name }}
-- {name: SCREENER_SSL_CA_FILE, value: /etc/comment-screener/kafka/ca.crt}
+{{- if or .tls.caSecret.name .tls.caFile }}
+- {name: SCREENER_SSL_CA_FILE, value: {{ .tls.caFile | default "/etc/comment-screener/kafka/ca.crt" }}}
 {{- end }}
-{{- if .tls.clientSecret.name }}
-- {name: SCREENER_SSL_CERT_FILE, value: /etc/comment-screener/kafka/tls.crt}
-- {name: SCREENER_SSL_KEY_FILE, value: /etc/comment-screener/kafka/tls.key}
+{{- if or .tls.clientSecret.name .tls.certFile }}
+- {name: SCREENER_SSL_CERT_FILE, value: {{ .tls.certFile | default "/etc/comment-screener/kafka/tls.crt" }}}
+- {name: SCREENER_SSL_KEY_FILE, value: {{ .tls.keyFile | default "/etc/comment-screener/kafka/tls.key" }}}
 {{- end }}
 {{- end -}}
 
@@ -34,14 +39,18 @@
 {{- define "screener.kafkaFiles" -}}
 {{- if hasPrefix "SASL" .securityProtocol }}
 {{- if ne .sasl.mechanism "OAUTHBEARER" }}
+{{- with .sasl.passwordSecret }}
+{{- if .name }}
 - secret:
-    name: {{ .sasl.passwordSecret.name }}
-    items: [{key: {{ .sasl.passwordSecret.key }}, path: password}]
+    name: {{ .name }}
+    items: [{key: {{ .key }}, path: password}]
+{{- end }}
+{{- end }}
 {{- else if .sasl.tokenSecret.name }}
 - secret:
     name: {{ .sasl.tokenSecret.name }}
     items: [{key: {{ .sasl.tokenSecret.key }}, path: token}]
-{{- else }}
+{{- else if .sasl.serviceAccountToken.audience }}
 - serviceAccountToken:
     audience: {{ .sasl.serviceAccountToken.audience }}
     expirationSeconds: {{ .sasl.serviceAccountToken.expirationSeconds | int }}
@@ -61,5 +70,31 @@
     name: {{ .name }}
     items: [{key: {{ .certKey }}, path: tls.crt}, {key: {{ .keyKey }}, path: tls.key}]
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Where those lie, beside what else may bring some: (list $ $kafka). */}}
+{{- define "screener.volumeMounts" -}}
+- {name: tmp, mountPath: /tmp}
+{{- if include "screener.kafkaFiles" (index . 1) | trim }}
+- {name: kafka, mountPath: /etc/comment-screener/kafka, readOnly: true}
+{{- end }}
+{{- with (index . 0).Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "screener.volumes" -}}
+- name: tmp
+  emptyDir: {sizeLimit: {{ (index . 0).Values.tmpSize }}}
+{{- with include "screener.kafkaFiles" (index . 1) | trim }}
+- name: kafka
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- . | nindent 6 }}
+{{- end }}
+{{- with (index . 0).Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}

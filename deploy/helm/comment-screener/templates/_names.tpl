@@ -38,28 +38,3 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "screener.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "screener.name" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
-
-{{/* The pod security standard "restricted", and a file system that nobody writes to. 10001 is the image's user. */}}
-{{- define "screener.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-# Secrets are readable for the group alone.
-fsGroup: 10001
-seccompProfile: {type: RuntimeDefault}
-{{- end -}}
-
-{{- define "screener.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
-{{- end -}}
-
-{{- define "screener.pullSecrets" -}}
-{{- with .Values.image.pullSecrets -}}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
-{{- end -}}
-{{- end -}}
