@@ -26,8 +26,6 @@ _INVISIBLE: Final = re.compile(
 )
 # U+200D stays where it joins emoji: without it a family becomes four strangers.
 _JOINER_AT_LETTER: Final = re.compile(r"(?<=\w)\u200d+|(?<!\u200d)\u200d++(?=\w)")
-# Single characters for a whole word or phrase, which would make a text many times as long as it may be.
-_PHRASES: Final = re.compile(r"[\ufdfa\ufdfb\u3300-\u3357\u33ae\u33af]")
 # And Braille's empty cell, which chat programs draw as a space.
 _BLANK: Final = r"\s\u2800"
 _SPACE: Final = re.compile(rf"(?! )[{_BLANK}][{_BLANK}]*| [{_BLANK}]+")
@@ -44,7 +42,7 @@ _PLAIN: Final = re.compile(rf"(?:(?:{_ONE}{_BREAK})?+{_WORD}{_BREAK})*+(?:{_ONE}
 # What `_SPACE` or `_STRETCHED` would change in a text in ASCII that no trick could be made of.
 _UNTIDY: Final = re.compile(r"[\x00-\x1f\x7f]| (?: |\Z)|\A |([^A-Za-z])\1{3}", re.DOTALL)
 
-VERSION: Final = "4"
+VERSION: Final = "5"
 """Raised with every change that makes some text read differently (here, in `obfuscation`, in `words.txt`, in `tokenizer`): a
 decision's id depends on it."""
 
@@ -143,8 +141,64 @@ def _follow(starts: Sequence[int], ends: Sequence[int], edits: Sequence[Edit]) -
 # ---- the steps
 
 
-def _phrases(text: str) -> list[Edit]:
-    return [(*match.span(), " ") for match in _PHRASES.finditer(text)]
+def _ranges(characters: Sequence[str]) -> str:
+    """For a character class of a pattern."""
+    runs = groupby(enumerate(map(ord, characters)), lambda pair: pair[1] - pair[0])
+    spans = [[code for _, code in run] for _, run in runs]
+    return "".join(f"\\U{span[0]:08x}-\\U{span[-1]:08x}" for span in spans)
+
+
+_OVERRIDE: Final = "\u202e"
+_DIRECTION: Final = re.compile(r"[\u202a-\u202e\u2066-\u2069\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_BEGINS_ONE: Final = "\u202a\u202b\u202d\u202e\u2066\u2067\u2068"
+_ENDS_ONE: Final = "\u202c\u2069"
+
+
+def _overridden(text: str) -> list[Edit]:
+    """U+202E and "flesruoy" → yourself: what an override has drawn from right to left is read as it is seen."""
+    if _OVERRIDE not in text:
+        return []
+    edits: list[Edit] = []
+    within: list[str] = []
+    at = 0
+    for start, end in (*(match.span() for match in _DIRECTION.finditer(text)), (len(text), len(text))):
+        # What Arabic or Hebrew is in is drawn that way anyhow.
+        if within and within[-1] == _OVERRIDE and start > at and not any(map(_is_right_to_left, text[at:start])):
+            drawn = [text[at + a : at + b] for a, b in _clusters(text[at:start])]
+            # With the mark before it, so that each of its letters stands for all of it.
+            edits.append((at - 1, start, "".join(reversed(drawn))))
+        mark = text[start:end]
+        if mark in _BEGINS_ONE:
+            within.append(mark)
+        elif mark not in _ENDS_ONE:
+            within.clear()
+        elif within:
+            within.pop()
+        at = end
+    return edits
+
+
+def _is_right_to_left(character: str) -> bool:
+    return unicodedata.bidirectional(character) in ("R", "AL")
+
+
+def _enclosed_or_long(character: str) -> str | None:
+    """What stands for one whose compatible form is in brackets, or of four characters and more; None for all others."""
+    folded = unicodedata.normalize("NFKC", character)
+    if len(folded) > 2 and folded[0] == "(" and folded[-1] == ")":  # noqa: PLR2004  the brackets, and something within
+        return folded[1:-1]
+    return " " if len(folded) > 3 else None  # noqa: PLR2004  "…" is three
+
+
+# ⒡ is a letter in a disguise; and whole words in one character would make a text many times as long as it may be.
+_COMPACT: Final = {
+    c: instead for c in map(chr, range(0x2000, 0x1F300)) if (instead := _enclosed_or_long(c)) is not None
+}
+_ANY_COMPACT: Final = re.compile(f"[{_ranges(sorted(_COMPACT))}]")
+
+
+def _compact(text: str) -> list[Edit]:
+    return [(*match.span(), _COMPACT[match[0]]) for match in _ANY_COMPACT.finditer(text)]
 
 
 def _invisible(text: str) -> list[Edit]:
@@ -153,13 +207,6 @@ def _invisible(text: str) -> list[Edit]:
 
 def _joiners(text: str) -> list[Edit]:
     return [(*match.span(), "") for match in _JOINER_AT_LETTER.finditer(text)]
-
-
-def _ranges(characters: Sequence[str]) -> str:
-    """For a character class of a pattern."""
-    runs = groupby(enumerate(map(ord, characters)), lambda pair: pair[1] - pair[0])
-    spans = [[code for _, code in run] for _, run in runs]
-    return "".join(f"\\U{span[0]:08x}-\\U{span[-1]:08x}" for span in spans)
 
 
 # Marks that stand above, below or across a letter. Four of them are of no language (polytonic Greek has three), a line
@@ -249,7 +296,8 @@ def _long_runs(text: str) -> list[Edit]:
 
 
 _FOLDING: Final[tuple[Trick, ...]] = (
-    _phrases,
+    _overridden,
+    _compact,
     _invisible,
     _joiners,
     _zalgo,

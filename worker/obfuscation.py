@@ -10,16 +10,17 @@ spelt out); the rest stays as it was typed.
 
 import re
 from collections.abc import Callable
+from itertools import accumulate, pairwise
 from typing import Final
 
-from worker.words import cut_up, is_disguised, is_known, rejoin, unleet, unmask, unstretch
+from worker.words import cut_up, is_disguised, is_known, rejoin, spelt, unleet, unmask, unstretch
 
 Edit = tuple[int, int, str]
 """Start, end (after it: never empty) and what stands there instead; if it is as long, character for character."""
 
 Trick = Callable[[str], list[Edit]]
 
-# Letters only: in an address, a sign is a sign.
+# In an address, a sign is a sign, and a letter by itself is one of a name.
 _ADDRESS: Final = re.compile(r"(?:https?://|\bwww\.)\S+|(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w.-]+", re.IGNORECASE)
 
 
@@ -81,6 +82,27 @@ def keycap_letters(text: str) -> list[Edit]:
     return edits
 
 
+# ---- letters that stand on their head
+
+_TURNED: Final = dict(zip("ɐqɔpǝɟƃɓɥᴉıɾʞlʅɯuodbɹsʇnʌʍxʎz", "abcdefgghiijkllmnopqrstuvwxyz", strict=True))
+_SURELY_TURNED: Final = re.compile("[ɐɔǝɟƃɓɥᴉɾʞʅɯɹʇʌʍʎ]")
+_UPSIDE_DOWN: Final = re.compile(rf"[{''.join(_TURNED)}](?:[{''.join(_TURNED)} ,.!?'˙¡¿‘]*[{''.join(_TURNED)}])?")
+_FEWEST_TURNED: Final = 3
+"""That make a text one to be read upside down: fewer may be phonetics."""
+
+
+def upside_down(text: str) -> list[Edit]:
+    """ɟlǝsɹnoʎ → yourself."""
+    if not _SURELY_TURNED.search(text):
+        return []
+    return [
+        # Longer by the space, so that each letter stands for all of it: they are in another order.
+        (*match.span(), "".join(_TURNED.get(c, c) for c in reversed(match[0])) + " ")
+        for match in _UPSIDE_DOWN.finditer(text)
+        if len(_SURELY_TURNED.findall(match[0])) >= _FEWEST_TURNED
+    ]
+
+
 # ---- letters that look like Latin ones
 
 # The same to the eye in most fonts.
@@ -110,7 +132,7 @@ _COUSINS: Final = dict(
     )
 )
 # Of other languages in Latin script: they are read as English ones where that makes a word that people disguise. "før" is Danish.
-_NEIGHBOURS: Final = dict(zip("ıøłđħŧØŁĐĦŦ", "ioldhtOLDHT", strict=True))
+_NEIGHBOURS: Final = dict(zip("ıøłđħŧƙƴØŁĐĦŦƘƳ", "ioldhtkyOLDHTKY", strict=True))
 _LOOKALIKES: Final = {**_TWINS, **_ODD_LATIN, **_COUSINS, **_NEIGHBOURS}
 _ANY_LOOKALIKE: Final = re.compile(f"[{''.join(_LOOKALIKES)}]")
 _FOLD: Final = str.maketrans(_LOOKALIKES)
@@ -143,13 +165,14 @@ def lookalikes(text: str) -> list[Edit]:
         else:
             foreign += len(word) if plain + alike < len(word) else 0
             phrases[-1].append(match)
+    fold += [m for phrase in phrases if _spells_a_disguised_word(phrase) for m in phrase]
     if latin >= 3 and latin >= 4 * foreign:  # noqa: PLR2004  most of a text that is more than a letter
         fold += [m for phrase in phrases if all(_is_alike(m[0]) for m in phrase) for m in phrase if _is_twin(m[0])]
     else:
         fold += [m for phrase in phrases for m in phrase if _is_odd_latin(m[0])]
     return [
         (match.start() + at, match.start() + at + 1, _LOOKALIKES[c])
-        for match in sorted(fold, key=re.Match.start)
+        for match in sorted(dict.fromkeys(fold), key=re.Match.start)
         for at, c in enumerate(match[0])
         if c in _LOOKALIKES
     ]
@@ -164,6 +187,14 @@ def _is_latin_in_disguise(word: str) -> bool:
     # One Greek letter at an edge is a unit or a symbol: μm, ΔT, αv.
     symbol = _GREEK.match(word[0]) or _GREEK.match(word[-1])
     return not symbol and not any(c in _COUSINS for c in word)
+
+
+def _spells_a_disguised_word(phrase: list[re.Match[str]]) -> bool:
+    """К Υ Ѕ: letters of two scripts, or of one, that are a word in a third."""
+    letters = [m[0] for m in phrase]
+    return all(len(c) == 1 and c in _LOOKALIKES for c in letters) and is_disguised(
+        "".join(letters).translate(_FOLD).lower()
+    )
 
 
 def _is_alike(word: str) -> bool:
@@ -200,7 +231,7 @@ def capital_i(text: str) -> list[Edit]:
 
 # ---- letters with something between them
 
-_BETWEEN: Final = r" ?[._\-*+~|/•·:;=^] ?| "
+_BETWEEN: Final = r" ?[.,_\-*+~|/•·:;=^'’] ?| "
 _SPELT: Final = re.compile(
     rf"(?<![^\W_])(?<!['’])[A-Za-z01345@$!]({_BETWEEN})[A-Za-z01345@$!](?:\1[A-Za-z01345@$!])+(?![^\W_])(?!['’])"
 )
@@ -256,6 +287,7 @@ _ODD: Final = re.compile(
 _TOKEN: Final = re.compile(r"[\w@$!|+*#%&?¡€¢©£¥.\-~^=]+")
 _SEPARATORS: Final = re.compile(r"[-._*~]+")
 _PART: Final = re.compile(r"(?:[^-._~^=?#%&!]|!(?![!.?,]))+")
+_ADDRESS_PART: Final = re.compile(r"[A-Za-z0-9!$|+]{4,}")
 _BEFORE_A_WORD: Final = "*#._-~^=?%&|+"
 _AFTER_A_WORD: Final = "!?.,-_~^=#%&|"
 
@@ -278,7 +310,18 @@ def signs(text: str) -> list[Edit]:
         if bare.isalpha() or any(c.isalpha() and not c.isascii() for c in bare):
             continue
         edits += _undo_signs(bare, start) or _undo_signs_of_parts(bare, start)
-    return _outside_addresses(text, edits)
+    return sorted(_outside_addresses(text, edits) + _signs_in_addresses(text))
+
+
+def _signs_in_addresses(text: str) -> list[Edit]:
+    """http://k1ll-y0urself.now, you@1d10t.com: an address is read by whoever sees it. Only words that people disguise."""
+    edits: list[Edit] = []
+    for address in _ADDRESS.finditer(text):
+        for match in _ADDRESS_PART.finditer(text, *address.span()):
+            word = None if match[0].isalpha() else unleet(match[0].lower())
+            if word is not None and is_disguised(word):
+                edits += _undo_signs(match[0], match.start())
+    return edits
 
 
 def _undo_signs_of_parts(token: str, start: int) -> list[Edit]:
@@ -355,25 +398,31 @@ def stretched(text: str) -> list[Edit]:
     return _outside_addresses(text, edits)
 
 
-_HASHTAG: Final = re.compile(r"(?<![\w#&])#([A-Za-z]{4,}+)(?!\w)")
+_HASHTAG: Final = re.compile(r"(?<![\w#&])#([A-Za-z0-9]{4,}+)(?!\w)")
 _CAMEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def hashtags(text: str) -> list[Edit]:
-    """#StopTheHate → #Stop The Hate, #killyourself → #kill yourself; a tag of one word stays."""
+    """#StopTheHate → #Stop The Hate, #k1llyourself → #kill yourself; a tag of one word stays."""
     if "#" not in text:
         return []
     edits: list[Edit] = []
     for match in _HASHTAG.finditer(text):
         at = match.start(1)
         for word in _tag_words(match[1]):
-            if at > match.start(1):
-                edits.append((at, at + 1, " " + text[at]))
-            at += len(word)
+            for nth, letter in enumerate(word):
+                space = " " if nth == 0 and at > match.start(1) else ""
+                if space or letter != text[at]:
+                    edits.append((at, at + 1, space + letter))
+                at += 1
     return _outside_addresses(text, edits)
 
 
 def _tag_words(tag: str) -> list[str]:
+    """The words of it, as they are written in it, or as they are meant where a number hides one."""
+    if not tag.isalpha():
+        words = cut_up(spelt(tag.lower())) or [tag]
+        return words if not tag.isdigit() and any(map(is_disguised, words)) else [tag]
     if is_known(tag.lower()):
         return [tag]
     pieces = _CAMEL.findall(tag)
@@ -381,8 +430,14 @@ def _tag_words(tag: str) -> list[str]:
         # McDonald, iPhone: one word that happens to have a capital in it.
         if not all(len(piece) > 2 or is_known(piece.lower()) for piece in pieces):  # noqa: PLR2004
             return [tag]
-        return [word for piece in pieces for word in cut_up(piece.lower()) or [piece]]
-    return cut_up(tag.lower()) or [tag]
+        return [word for piece in pieces for word in _cut(piece)]
+    return _cut(tag)
+
+
+def _cut(tag: str) -> list[str]:
+    """In the case that it is written in."""
+    ends = [*accumulate(map(len, cut_up(tag.lower()) or [tag]))]
+    return [tag[start:end] for start, end in pairwise([0, *ends])]
 
 
 NOT_PLAIN: Final = re.compile(f"{_THRICE.pattern}|{_CAPITAL_I.pattern}", re.ASCII)
@@ -391,6 +446,7 @@ NOT_PLAIN: Final = re.compile(f"{_THRICE.pattern}|{_CAPITAL_I.pattern}", re.ASCI
 TRICKS: Final[tuple[Trick, ...]] = (
     emoji_letters,
     indicator_letters,
+    upside_down,
     lookalikes,
     capital_i,
     keycap_letters,
@@ -402,7 +458,7 @@ TRICKS: Final[tuple[Trick, ...]] = (
 """In this order: what a later one reads is made of what the earlier ones leave."""
 
 _MAY_BE_ASCII: Final = re.compile(
-    rf"{NOT_PLAIN.pattern}|{_ODD.pattern}|(?<![^\W_])[A-Za-z01345@$!](?:{_BETWEEN})[A-Za-z01345@$!](?:{_BETWEEN})|#[A-Za-z]{{4}}"
+    rf"{NOT_PLAIN.pattern}|{_ODD.pattern}|(?<![^\W_])[A-Za-z01345@$!](?:{_BETWEEN})[A-Za-z01345@$!](?:{_BETWEEN})|#[A-Za-z0-9]{{4}}"
 )
 
 

@@ -4,7 +4,7 @@ Stands after the classifier. Pure: `worker.policy_file` reads the YAML, this dec
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from worker.classifier import HARM_LABELS, LABELS
 from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion, ReasonGiven
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 """Raised whenever the same policy may come to another action on the same scores, since decisions are named by it."""
+
+_NOT_IN_PRAISE: Final = frozenset(HARM_LABELS) - {"profanity"}
 
 KNOWN_BANDS: Final = tuple(band for band in AgeBand if band is not AgeBand.UNKNOWN)
 """The bands that a policy can name, youngest first. What an unknown audience gets is derived from them."""
@@ -148,8 +150,12 @@ class Policy:
         community_id: str | None,
         *,
         language_supported: bool | None = None,
+        pointed_at: Iterable[str] = (),
     ) -> Verdict:
         """Apply the rules for this audience. A label without a score never fires.
+
+        `pointed_at`: the labels of the places that the model points at. Where one of them is of harm, a text is not highlighted
+        however kind the rest of it is; a swear word may stand in praise.
 
         A language that the model does not know (False; None is one that cannot be told) brings in its own rule beside the
         scores. They are guesses then, so what they would remove is held for a person, and nothing is nudged or highlighted.
@@ -157,10 +163,32 @@ class Policy:
         Raises:
             ValueError: a score is NaN, which would otherwise pass for harmless.
         """
+        severity, reasons = self._of_scores(scores, audience, community_id)
+        if not _NOT_IN_PRAISE.isdisjoint(pointed_at):
+            reasons = _without_praise(reasons)
+        if language_supported is False:
+            reasons = _of_guesses(reasons)
+            own = self.language_rule(audience, community_id)
+            if own.action is not Action.ALLOW:
+                band = audience or AgeBand.UNKNOWN
+                reasons.append(ReasonGiven(UNSUPPORTED_LANGUAGE, None, None, band, own.action, own.name))
+        if not reasons:
+            return Verdict(Action.ALLOW, None, severity, reasons)
+        reasons = self._seen_by_a_person(reasons)
+        # Stable, so that equals stay in the order of LABELS. No score is behind every score.
+        reasons.sort(key=lambda reason: (-reason.action.strength, math.inf if reason.score is None else -reason.score))
+        first = reasons[0]
+        if first.action is not Action.HIGHLIGHT:
+            reasons = _without_praise(reasons)
+        return Verdict(first.action, first.label, severity, reasons)
+
+    def _of_scores(
+        self, scores: Mapping[str, float], audience: AgeBand | None, community_id: str | None
+    ) -> tuple[float, list[ReasonGiven]]:
+        """The highest score of harm, and the strongest rule of each label that fires."""
         severity = 0.0
         reasons = []
-        rows = self._rows(audience, community_id)
-        for label, is_harm, floor, rules in rows:
+        for label, is_harm, floor, rules in self._rows(audience, community_id):
             score = scores.get(label)
             if score is None:
                 continue
@@ -175,21 +203,7 @@ class Policy:
             reasons.append(
                 ReasonGiven(label, score, rule.threshold, audience or AgeBand.UNKNOWN, rule.action, rule.name)
             )
-        if language_supported is False:
-            reasons = _of_guesses(reasons)
-            own = self.language_rule(audience, community_id)
-            if own.action is not Action.ALLOW:
-                band = audience or AgeBand.UNKNOWN
-                reasons.append(ReasonGiven(UNSUPPORTED_LANGUAGE, None, None, band, own.action, own.name))
-        if not reasons:
-            return Verdict(Action.ALLOW, None, severity, reasons)
-        reasons = self._seen_by_a_person(reasons)
-        # Stable, so that equals stay in the order of LABELS. No score is behind every score.
-        reasons.sort(key=lambda reason: (-reason.action.strength, math.inf if reason.score is None else -reason.score))
-        first = reasons[0]
-        if first.action is not Action.HIGHLIGHT:
-            reasons = [reason for reason in reasons if reason.action is not Action.HIGHLIGHT]
-        return Verdict(first.action, first.label, severity, reasons)
+        return severity, reasons
 
     def _seen_by_a_person(self, reasons: list[ReasonGiven]) -> list[ReasonGiven]:
         """Raise to `escalate` what is held for danger where another label would remove it: nobody would look at it any more.
@@ -220,6 +234,10 @@ def departure(reason: ReasonGiven) -> str:
     if reason.action is Action.ESCALATE:
         return "raised to escalate: another label removes"
     return "held instead: the model does not know the language"
+
+
+def _without_praise(reasons: Sequence[ReasonGiven]) -> list[ReasonGiven]:
+    return [reason for reason in reasons if reason.action is not Action.HIGHLIGHT]
 
 
 def _of_guesses(reasons: Sequence[ReasonGiven]) -> list[ReasonGiven]:

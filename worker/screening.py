@@ -322,7 +322,11 @@ class Screener:
         comment = reading.comment
         language = settle(comment.language, detected)
         verdict = policy.decide(
-            found.scores, comment.audience_age_band, comment.community_id, language_supported=language.supported
+            found.scores,
+            comment.audience_age_band,
+            comment.community_id,
+            language_supported=language.supported,
+            pointed_at=[span.label for span in found.spans],
         )
         try:
             spans = _in_original(comment.text, found.spans)

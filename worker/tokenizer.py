@@ -99,6 +99,8 @@ class Tokenizer:
                 return_overflowing_tokens=True,
                 return_attention_mask=False,
                 return_token_type_ids=False,
+                # "[SEP]" in a comment is five characters, and no sign to the model that something ends there.
+                split_special_tokens=True,
             )
         except BaseException as error:
             # A panic in the tokenizer's Rust is no Exception, so nobody would blame the text for it.

@@ -24,6 +24,8 @@ _LEET: Final = dict(zip("013456789@$!|+¡€¢©£¥", "oieasgtbgasiitieccly", s
 _SHAPE: Final = str.maketrans({**_LEET, "£": "i", "l": "i"})
 _EITHER_I_OR_L: Final = frozenset("1!|")
 
+_LETTERS: Final = str.maketrans(_LEET)
+
 Sections = dict[str, tuple[str, ...]]
 
 
@@ -81,6 +83,11 @@ def is_known(word: str) -> bool:
 def is_disguised(word: str) -> bool:
     """Whether people hide this word from filters."""
     return word in _DISGUISED
+
+
+def spelt(token: str) -> str:
+    """k1lly0urself → killyourself: each sign as the letter that it stands for most often, whatever comes of it."""
+    return token.translate(_LETTERS)
 
 
 def unleet(token: str) -> str | None:

@@ -8,18 +8,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from worker.normalise import _PLAIN, _STEPS, _walk, normalise, normalise_mapped
+from worker.normalise import _PLAIN, _STEPS, _walk, fold, normalise, normalise_mapped
 from worker.obfuscation import NOT_PLAIN
 
 ZWJ = "\u200d"
 FAMILY = "👨‍👩‍👧‍👦"
-INVISIBLE = (
-    "\u00ad\u034f\u061c\u115f\u1160\u180f\u200b\u200c\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\ufff3\U000e0041"
-)
+# U+202E is, too, and changes what is seen: it has tests of its own.
+INVISIBLE = "\u00ad\u034f\u061c\u115f\u1160\u180f\u200b\u200c\u200e\u200f\u202a\u2060\u2066\u2069\ufeff\ufff3\U000e0041"
 
 # Letters, marks that compose with them, everything invisible, spaces, controls, emoji, and characters that fold into several.
 _tricky = st.sampled_from(
-    "eaE\u0301\u0323ﬁ①Ａ\uffa0\u3164ᄀ\u1161👩💻\ufe0f" + INVISIBLE + ZWJ + " \t\n\u00a0\u3000\x00\x1b\x85"
+    "eaE\u0301\u0323ﬁ①Ａ\uffa0\u3164ᄀ\u1161👩💻\ufe0f" + INVISIBLE + "\u202e" + ZWJ + " \t\n\u00a0\u3000\x00\x1b\x85"
 )
 
 
@@ -136,8 +135,50 @@ def test_invisible_characters_anywhere_change_nothing(text: str, data: st.DataOb
     assert normalise(text[:at] + character + text[at:]) == normalise(text)
 
 
-def test_a_character_that_stands_for_a_phrase_does_not_make_a_text_longer() -> None:
-    assert len(normalise("\ufdfa\ufdfb" * 5000)) <= 10_000
+@pytest.mark.parametrize("characters", ["\ufdfa\ufdfb", "㈝㈞", "⒇⒆", "㌀㌁", "⅒Ⅷ", "㋉㋊"])
+def test_a_character_that_stands_for_many_does_not_make_a_text_many_times_as_long(characters: str) -> None:
+    assert len(normalise(characters * 5000)) <= 30_000
+
+
+def test_no_character_stands_for_more_than_three() -> None:
+    longer = {c for c in map(chr, range(0x110000)) if not "\ud800" <= c < "\ue000" and len(fold(f"a{c}b")) > 5}
+
+    assert longer == set()
+
+
+# ---- what is drawn from right to left
+
+OVERRIDE, POP = "\u202e", "\u202c"
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        (f"{OVERRIDE}flesruoy llik og{POP}", "go kill yourself"),
+        (f"hey {OVERRIDE}toidi{POP} you", "hey idiot you"),
+        (f"{OVERRIDE}toidi", "idiot"),
+        (f"{OVERRIDE}toidi\nfine here", "idiot fine here"),
+        (f"idi{OVERRIDE}to{POP}", "idiot"),
+        (f"{OVERRIDE}e\u0301fac{POP}", "cafe\u0301"),
+        (f"{OVERRIDE}ab{OVERRIDE}cd{POP}ef{POP}gh", "badcfegh"),
+        (f"{OVERRIDE}\u202aab{POP}cd{POP}", "abdc"),
+        (f"{POP}ab{POP}", "ab"),
+        ("\u202dabc\u202c", "abc"),
+    ],
+)
+def test_what_an_override_draws_is_read_as_it_is_seen(text: str, seen: str) -> None:
+    assert normalise(text) == normalise(seen)
+
+
+def test_arabic_and_hebrew_are_drawn_that_way_anyhow() -> None:
+    assert normalise(f"{OVERRIDE}שלום{POP}") == "שלום"
+
+
+def test_each_letter_of_what_was_drawn_backwards_stands_for_all_of_it() -> None:
+    plain = normalise_mapped(f"hey {OVERRIDE}toidi{POP} you")
+
+    assert plain.text == "hey idiot you"
+    assert plain.original(4, 9) == plain.original(5, 6) == (4, 10)
 
 
 # ---- tricks, a row each, and what looks like one
@@ -147,6 +188,15 @@ def test_a_character_that_stands_for_a_phrase_does_not_make_a_text_longer() -> N
     ("text", "expected"),
     [
         ("you are an 1d10t", "you are an idiot"),
+        ("ʇoıpı uɐ ǝɹɐ noʎ", "you are an idiot"),
+        ("⒡⒰⒞⒦ you", "fuck you"),
+        ("ƘƳS", "KYS"),
+        ("Κ Υ Ѕ", "KYS"),
+        ("k,y,s", "kys"),
+        ("k'y's", "kys"),
+        ("https://go-k!ll.it/1d10t", "https://go-kill.it/idiot"),
+        ("k1ll@y0u.now", "kill@y0u.now"),
+        ("#k1lly0urself", "#kill yourself"),
         ("i h4te you", "i hate you"),
         ("K1LL Y0URSELF", "KILL YOURSELF"),
         ("a$$", "ass"),
@@ -208,8 +258,9 @@ def test_a_disguise_is_undone(text: str, expected: str) -> None:
     [
         "4 of 5, 2nd and 3d, h2o, mp3, gr8, b4, l8r, covid19, 1st, ps5, 90s, x2, G20, win10, area51, the A55",
         "5am, 7pm, 50s, hi5, top5, 10k, 3.5mm, $5, $100k, 5'10, 18+, 2+2=4",
-        "@k1ller said so, me@h0me.com, https://a.b/h4te/f*ck?i.d.i.o.t=1#GoHomeNow",
-        "great!!! what?!No way! C# and C++",
+        "@k1ller said so, me@h0me.com, https://a.b/g0od/f*ck?i.d.i.o.t=1#GoHomeNow, https://y.be/dQw4w9WgXcQ",
+        "great!!! what?!No way! C# and C++, #covid19 #2024goals #top10",
+        "/ˈɹɛdi/, /ʃʌt ʌp/",
         "С днём рождения, мой друг",
         "Καλημέρα σας",
         "нет, то је све",

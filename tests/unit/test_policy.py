@@ -130,6 +130,21 @@ def test_highlight_stands_alone() -> None:
     assert (verdict.action, verdict.category, verdict.severity) == (Action.HIGHLIGHT, "kindness", 0.3)
 
 
+@pytest.mark.parametrize("label", [label for label in HARM_LABELS if label != "profanity"])
+def test_nothing_is_highlighted_where_a_place_hurts(label: str) -> None:
+    verdict = MIXED.decide({"insult": 0.3, "kindness": 0.9}, ADULT, None, pointed_at=["profanity", label])
+
+    assert (verdict.action, verdict.reasons) == (Action.ALLOW, [])
+
+
+def test_a_swear_word_may_stand_in_praise() -> None:
+    assert MIXED.decide({"kindness": 0.9}, ADULT, None, pointed_at=["profanity"]).action == "highlight"
+
+
+def test_what_is_pointed_at_changes_no_other_action() -> None:
+    assert MIXED.decide({"insult": 0.5, "kindness": 0.9}, ADULT, None, pointed_at=["insult"]).action == "nudge"
+
+
 def test_highlight_gives_way_to_harm_and_is_no_reason_then() -> None:
     verdict = MIXED.decide({"kindness": 0.99, "insult": 0.4}, ADULT, None)
 

@@ -552,7 +552,7 @@ def test_the_same_work_has_the_same_id() -> None:
     # Literal, because with any change of it what is replayed no longer overwrites itself.
     assert (
         decision_id(COMMENT, POLICY_VERSION, MODEL)
-        == "14593b53a5c9e0b13ee1016da1e9097f0789337ccfaf018f9d9dbff201404995"
+        == "d47f7e8300d450bd19f6f748729c072139d2fd89eb2745900bff10483f792306"
     )
 
 
@@ -762,6 +762,18 @@ def test_a_span_behind_a_long_preface_stands_where_it_was_written() -> None:
 
     assert isinstance(decision, Decision)
     assert {text[span.start : span.end] for span in decision.spans} == {"idiot"}
+
+
+def test_a_kind_text_in_which_a_place_hurts_is_not_shown_first() -> None:
+    class Talked(FakeClassifier):
+        """Out of what it finds by everything around it, but for the place."""
+
+        def score(self, pieces: Sequence[Piece]) -> list[Found]:
+            return [found._replace(scores={**found.scores, "insult": 0.0}) for found in super().score(pieces)]
+
+    kind, talked = screen(make(Talked()), "thanks thanks", "thanks idiot thanks")
+
+    assert actions([kind, talked]) == ["highlight", "allow"]
 
 
 def test_spans_are_remembered_with_the_scores_and_fitted_to_each_comment() -> None:
