@@ -231,7 +231,7 @@ def capital_i(text: str) -> list[Edit]:
 
 # ---- letters with something between them
 
-_BETWEEN: Final = r" ?[.,_\-*+~|/•·:;=^'’] ?| "
+_BETWEEN: Final = r" ?[.,_\-*+~|/•·:;=^] ?| "
 _SPELT: Final = re.compile(
     rf"(?<![^\W_])(?<!['’])[A-Za-z01345@$!]({_BETWEEN})[A-Za-z01345@$!](?:\1[A-Za-z01345@$!])+(?![^\W_])(?!['’])"
 )

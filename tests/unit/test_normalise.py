@@ -193,7 +193,6 @@ def test_each_letter_of_what_was_drawn_backwards_stands_for_all_of_it() -> None:
         ("ƘƳS", "KYS"),
         ("Κ Υ Ѕ", "KYS"),
         ("k,y,s", "kys"),
-        ("k'y's", "kys"),
         ("https://go-k!ll.it/1d10t", "https://go-kill.it/idiot"),
         ("k1ll@y0u.now", "kill@y0u.now"),
         ("#k1lly0urself", "#kill yourself"),
