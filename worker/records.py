@@ -168,7 +168,8 @@ class Decision(References, frozen=True, kw_only=True):
 
     `decision_id` is a hash of the work, so the same comment screened again by the same worker, model and policy overwrites
     itself. It names no event: a comment that was edited, and then edited back, has the first id again, and that decision is the
-    last word. Of two on one comment, the one with the higher `source.offset` counts.
+    last word. Of two on one comment, from one partition, the one with the higher `source.offset` counts; between partitions
+    offsets say nothing, and `decided_at` tells.
     """
 
     decision_id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,500}$")]
