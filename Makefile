@@ -49,6 +49,10 @@ test-torch: install ## Run the tests of checkpoints on torch (5 GB, the first ti
 test-quality: install ## Ask the shipped model what it makes of comments written to be judged: a line per behaviour
 	$(BIN)/python -m pytest tests/quality $(ARGS)
 
+.PHONY: test-heavy
+test-heavy: install ## Run the cases that take half a minute each, beside their like that `make test` runs
+	$(BIN)/python -m pytest tests/integration -m heavy $(ARGS)
+
 .PHONY: test-mutation
 test-mutation: install ## Run the worker with faults put in on purpose: the audit has to find each
 	$(BIN)/python -m pytest tests/integration -m mutation $(ARGS)

@@ -29,8 +29,7 @@ _PATIENCE_S: Final = 120.0
 
 
 @pytest.mark.acks_only  # in a transaction the outcomes wait for one another, not the acks
-@pytest.mark.chaos_slice
-@pytest.mark.parametrize("before", ["nothing", "zero", "some"])
+@pytest.mark.parametrize("before", [pytest.param("nothing", marks=pytest.mark.chaos_slice), "zero", "some"])
 async def test_no_commit_passes_a_window_that_is_late(  # noqa: PLR0917  fixtures
     cluster: Cluster, topics: Topics, audit: Audit, seed: int, tmp_path: Path, before: str
 ) -> None:

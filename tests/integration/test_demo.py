@@ -50,7 +50,7 @@ def test_it_adds_up_and_takes_its_topics_away_from_somebody_elses_broker(broker:
     assert topics_on(broker) - before <= {"__consumer_offsets"}
 
 
-@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize("presses", [pytest.param(1, marks=pytest.mark.heavy), 2])
 def test_ctrl_c_leaves_no_process_and_no_file(broker_kind: Kind, tmp_path: Path, presses: int) -> None:
     """Once: it ends gently, with the sum. Twice: at once, if the sum was not there already."""
     log = tmp_path / "demo.log"

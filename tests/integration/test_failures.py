@@ -76,11 +76,20 @@ async def test_a_bad_deploy_of_a_producer_stops_the_worker_instead_of_draining_t
     ("fault", "timeout_s", "why", "where"),
     [
         ("hang", 8, "records are waiting and none was finished", "hang_for_ever"),
-        ("hang-tokeniser", 8, "records are waiting and none was finished", "hang_for_ever"),
-        # What waits in the loop has no stack of its own.
-        ("hang-publish", 8, "records are waiting and none was finished", "run_until_complete"),
         ("block-the-loop", 8, "the event loop has not turned", "hang_for_ever"),
-        ("no-memory", 100, "screening failed 8 times: out of memory", "run_out"),
+        # The same watchdog sees to these: half a minute each.
+        pytest.param(
+            *("hang-tokeniser", 8, "records are waiting and none was finished", "hang_for_ever"),
+            marks=pytest.mark.heavy,
+        ),
+        # What waits in the loop has no stack of its own.
+        pytest.param(
+            *("hang-publish", 8, "records are waiting and none was finished", "run_until_complete"),
+            marks=pytest.mark.heavy,
+        ),
+        pytest.param(
+            *("no-memory", 100, "screening failed 8 times: out of memory", "run_out"), marks=pytest.mark.heavy
+        ),
     ],
 )
 async def test_what_hangs_ends_the_process_with_its_stacks_and_a_restart_carries_on(
