@@ -8,8 +8,10 @@ from typing import Final
 
 import structlog
 from aiokafka.errors import KafkaError
+from prometheus_client import Gauge
 
 from worker.agents import Pipeline
+from worker.errors import FatalError
 from worker.lag import LagMeter
 from worker.ledger import Ledgers
 from worker.metrics import Metrics
@@ -20,6 +22,8 @@ log = structlog.get_logger()
 
 _PAUSED_AFTER_S: Final = 5.0
 """A single try that fails is no news, nor is one publication that takes a second."""
+_GIVE_UP_AFTER_S: Final = 300.0
+"""Longer than an election takes, or a broker's restart. A password or certificate that has changed since is read at start."""
 _METER_EVERY_S: Final = 5.0
 _METER_TIMEOUT_S: Final = 30.0
 _BEAT_EVERY_S: Final = 0.1
@@ -42,6 +46,7 @@ class Vitals:
         self._assigned: set[int] | None = None
         self._assigned_anew = asyncio.Event()
         self._asked_in_vain: list[float] = []
+        self._finished = 0
         self.model_ready = False
 
     def watch(self, pipeline: Pipeline, publisher: Publisher | Ledgers) -> None:
@@ -51,15 +56,14 @@ class Vitals:
     def assign(self, partitions: set[int]) -> None:
         """The group has given the worker these."""
         for gone in (self._assigned or set()) - partitions:
-            for gauge in (
+            # A gauge that nobody updates any more would tell of a lag that somebody else has worked off.
+            _remove(
+                gone,
                 self._metrics.watermark,
                 self._metrics.earliest,
                 self._metrics.lag_messages,
                 self._metrics.lag_seconds,
-            ):
-                # A gauge that nobody updates any more would tell of a lag that somebody else has worked off.
-                with contextlib.suppress(KeyError):
-                    gauge.remove(str(gone))
+            )
         self._assigned = partitions
         self._metrics.assigned_partitions.set(len(partitions))
         self._metrics.rebalances.inc()
@@ -107,7 +111,11 @@ class Vitals:
             self._watchdog.beat()
 
     async def measure(self, meter: LagMeter) -> None:
-        """Compare positions with the partitions' ends, every few seconds and when they are dealt out; until cancelled."""
+        """Compare positions with the partitions' ends, every few seconds and when they are dealt out; until cancelled.
+
+        Raises:
+            FatalError: for minutes the brokers have not answered, and nothing is in hand whose publication would end it.
+        """
         while True:
             self._assigned_anew.clear()
             await self._measure(meter)
@@ -129,7 +137,9 @@ class Vitals:
         except (KafkaError, TimeoutError) as error:
             # Without the broker there is nothing to be stalled on: publishing has a bound of its own.
             log.warning("cannot measure lag", error=type(error).__name__)
-            self._asked_in_vain = [*self._asked_in_vain[:1], asked_at]
+            self._note_silence(asked_at, pipeline.finished)
+            if self._unanswered_s() > _GIVE_UP_AFTER_S and not pipeline.in_flight:
+                raise FatalError(f"the brokers have not answered for {self._unanswered_s():.0f} s") from error
             waiting = False
         else:
             waiting = waiting or any(lags.values())
@@ -144,12 +154,33 @@ class Vitals:
         waiting = waiting and not publisher.failing_s
         for partition, position in self._ours(positions).items():
             self._metrics.watermark.labels(str(partition)).set(position)
+        is_cut_off = self._unanswered_s() > _PAUSED_AFTER_S
         # Of all that are ours: one that was given anew and where nothing came since has no position, and nothing in flight.
         for partition in self._assigned or ():
-            age = max(0.0, now - oldest[partition]) if partition in oldest else 0.0
-            self._metrics.lag_seconds.labels(str(partition)).set(age)
+            if is_cut_off:
+                # Nobody knows what waits there: a partition that nobody tells of counts as one that nobody serves.
+                _remove(partition, self._metrics.earliest, self._metrics.lag_messages)
+            if is_cut_off and partition not in oldest:
+                _remove(partition, self._metrics.lag_seconds)
+            else:
+                age = max(0.0, now - oldest[partition]) if partition in oldest else 0.0
+                self._metrics.lag_seconds.labels(str(partition)).set(age)
         self._watchdog.report(progress=pipeline.progress, waiting=waiting)
+
+    def _note_silence(self, asked_at: float, finished: int) -> None:
+        if finished != self._finished:
+            # They have confirmed something since: it is one of their partitions that has no leader, or the like.
+            self._finished = finished
+            self._asked_in_vain.clear()
+        self._asked_in_vain = [*self._asked_in_vain[:1], asked_at]
 
     def _ours(self, of: Mapping[int, int]) -> dict[int, int]:
         """What is still ours of it: a partition may have gone while the brokers were asked, and with it its gauges."""
         return {partition: value for partition, value in of.items() if partition in (self._assigned or ())}
+
+
+def _remove(partition: int, *gauges: Gauge) -> None:
+    """Tell of this partition no more by these, where they do."""
+    for gauge in gauges:
+        with contextlib.suppress(KeyError):
+            gauge.remove(str(partition))

@@ -139,6 +139,8 @@ async def test_a_worker_with_nothing_to_do_tells_of_brokers_that_are_away(own_br
         with not_ready.value as answer:
             assert b"the brokers have not answered for" in answer.read()
         await asyncio.to_thread(worker.until_said, "screener_ready 0.0")
+        assert await worker.ended() == 1
+        assert "the brokers have not answered for" in worker.said().splitlines()[-1]
 
 
 async def test_who_is_asked_to_end_while_the_brokers_are_silent_waits_no_longer_than_it_was_told(

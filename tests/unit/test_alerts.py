@@ -147,7 +147,8 @@ def typed() -> Iterator[tuple[str, str]]:
         prose = re.sub(r"^ *```.*?^ *```", "", page, flags=re.DOTALL | re.MULTILINE)
         lines = [line.removeprefix("$ ") for line in blocks(page, "console")]
         lines += [line.strip() for line in page.splitlines() if line.startswith("    ")]
-        for line in (*lines, *re.findall(r"`([^`\n]+)`", prose)):
+        lines += re.findall(r"`([^`\n]+)`", prose)
+        for line in (re.sub(r"^kubectl .* -- (?=comment-screener )", "", line) for line in lines):
             if line.startswith(("comment-screener ", "docker compose ")):
                 words = shlex.split(line.partition("…")[0], comments=True)
                 yield place, shlex.join(takewhile(lambda word: word not in {"|", ">"}, words))
@@ -189,6 +190,36 @@ def test_what_a_page_tells_to_type_exists(line: str) -> None:
         command = command.commands[words.pop(0)]
     options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.split("=")[0] for word in words if word.startswith("--")} <= options
+
+
+@EACH_RUNBOOK
+def test_what_the_worker_has_no_right_to_is_typed_into_a_console_of_its_own(page: str) -> None:
+    """Under access control lists it may not read dead letters or create topics; and it may be that no worker runs."""
+    needs_rights = any(
+        re.match(r"\$ comment-screener (dead-letters|topics) ", line) for line in blocks(page, "console")
+    )
+
+    assert ("(README.md#a-console-on-kubernetes)" in page) == needs_rights
+
+
+def test_there_is_a_console_and_no_command_that_needs_it_is_sent_elsewhere() -> None:
+    named = re.findall(r"kubectl [^\n`]*\bexec (\S+) -- comment-screener ([\w…-]+)", PAGES["README"])
+
+    assert "\n## A console on Kubernetes\n" in PAGES["README"]
+    assert {what for where, what in named if where != "screener-console"} <= {"…", "health", "settings", "policy"}
+    assert ("screener-console", "dead-letters") in named
+
+
+def test_a_second_release_is_told_apart_by_its_job() -> None:
+    """Without a monitor nobody would hear that it has stopped."""
+    values = yaml.safe_load((DEPLOY / "helm/comment-screener/values.yaml").read_text(encoding="utf-8"))
+
+    assert values["serviceMonitor"]["job"] == "comment-screener"
+    assert {name for name, page in RUNBOOKS.items() if "`serviceMonitor.job`" in page} == {
+        f"{PREFIX}LatencyBurnsFast",
+        f"{PREFIX}MixedVersions",
+    }
+    assert not [name for name, page in PAGES.items() if "serviceMonitor.enabled" in page]
 
 
 @pytest.mark.parametrize("place", DOCS)

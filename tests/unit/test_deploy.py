@@ -19,6 +19,7 @@ TOP: Final = Path(__file__).parents[2]
 DEPLOY: Final = TOP / "deploy"
 COMPOSE: Final = yaml.safe_load((TOP / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
+CONSOLE: Final = yaml.safe_load((DEPLOY / "runbooks/console.yaml").read_text(encoding="utf-8"))
 PROMETHEUS: Final = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text(encoding="utf-8"))
 
 
@@ -135,6 +136,47 @@ def test_the_image_copies_what_the_ignore_file_lets_through() -> None:
     }
     lines = (TOP / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied
+
+
+def builds(page: str) -> set[str]:
+    """Every command that builds an image, on one line and without what a shell does not see."""
+    lines = re.sub(r"\\\n#? *", "", page)
+    return {
+        " ".join(line.partition(" # ")[0].split())
+        for line in re.findall(r"^(?:#| ) +(docker build .*)$", lines, re.MULTILINE)
+    }
+
+
+def test_the_image_is_built_as_the_pages_say() -> None:
+    header = builds((DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
+
+    assert header == builds((DEPLOY / "README.md").read_text(encoding="utf-8"))
+    assert any(f"--tag {CONSOLE['spec']['containers'][0]['image']} " in build for build in header)
+
+
+def test_the_console_has_its_own_credentials_and_nothing_else() -> None:
+    spec = CONSOLE["spec"]
+    [console] = spec["containers"]
+    page = (DEPLOY / "runbooks/README.md").read_text(encoding="utf-8")
+    user = re.search(r"^USER (\d+):", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert user is not None
+    assert spec["securityContext"].items() >= {"runAsNonRoot": True, "runAsUser": int(user[1])}.items()
+    assert spec["automountServiceAccountToken"] is False
+    assert console["securityContext"]["readOnlyRootFilesystem"] is True
+    assert console["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert "env" not in console
+    # What the page makes is what the pod takes.
+    [settings], [files] = console["envFrom"], [each["secret"] for each in spec["volumes"] if "secret" in each]
+    assert f"create secret generic {settings['secretRef']['name']} --from-env-file=" in page
+    assert f"create secret generic {files['secretName']} --from-file=" in page
+    assert files["optional"] is True
+    assert f"exec {CONSOLE['metadata']['name']} -- comment-screener" in page
+    assert f"`{next(each['mountPath'] for each in console['volumeMounts'] if each['name'] == 'files')}`" in page
+    # It waits, and not for ever.
+    assert console["command"] == ["sleep", "infinity"]
+    assert spec["activeDeadlineSeconds"] == 8 * 3600
+    assert spec["restartPolicy"] == "Never"
 
 
 def test_the_image_is_not_root_and_calls_nobody() -> None:

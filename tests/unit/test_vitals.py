@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise, repeat
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +13,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from worker import vitals as of_vitals
+from worker.errors import FatalError
 from worker.metrics import Metrics
 from worker.vitals import Vitals
 from worker.watchdog import Watchdog
@@ -25,19 +27,45 @@ class SlowMeter:
         self.beginnings = {3: 1, 4: 2}
         self.gone: dict[int, tuple[int, int]] = {}
         self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
-        self._error = error
+        self.error = error
 
     async def measure(self, *_: Any) -> Mapping[int, int]:
         self.asked.set()
         await self.may_answer.wait()
-        if self._error:
-            raise self._error
+        if self.error:
+            raise self.error
         return {3: 40, 4: 50}
+
+
+class Holding:
+    """A pipeline that has these in hand, a partition and its oldest's timestamp each; it finishes as many as are counted."""
+
+    def __init__(self, oldest: Mapping[int, float], finished: Iterator[int] = repeat(0)) -> None:  # noqa: B008  endless
+        self._oldest, self._finished = oldest, finished
+        self.in_flight, self.progress, self.failing_s = len(oldest), 0, 0.0
+
+    @property
+    def finished(self) -> int:
+        return next(self._finished)
+
+    def positions(self) -> Mapping[int, int]:
+        return {3: 7, 4: 9}
+
+    def oldest(self) -> Mapping[int, float]:
+        return self._oldest
+
+
+@pytest.fixture
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it waits for seconds, it waits for hundredths."""
+    monkeypatch.setattr(of_vitals, "_METER_EVERY_S", 0.01)
+    monkeypatch.setattr(of_vitals, "_PAUSED_AFTER_S", 0.02)
+    monkeypatch.setattr(of_vitals, "_GIVE_UP_AFTER_S", 0.1)
 
 
 def watching(registry: CollectorRegistry, pipeline: object, watchdog: Watchdog | None = None) -> Vitals:
     vitals = Vitals(Metrics(registry), watchdog or Watchdog(120.0), watchdog_timeout_s=0.2 if watchdog else 120.0)
-    vitals.watch(pipeline, SimpleNamespace(failing_s=0))  # type: ignore[arg-type]
+    vitals.watch(pipeline, SimpleNamespace(failing_s=0, waiting_s=0))  # type: ignore[arg-type]
     return vitals
 
 
@@ -55,8 +83,7 @@ async def measuring(vitals: Vitals, meter: SlowMeter) -> AsyncIterator[None]:
 @pytest.mark.parametrize("error", [None, KafkaConnectionError()])
 async def test_a_partition_that_goes_while_the_brokers_are_asked_leaves_no_gauge(error: KafkaError | None) -> None:
     registry, meter = CollectorRegistry(), SlowMeter(error)
-    pipeline = SimpleNamespace(positions=lambda: {3: 7, 4: 9}, oldest=lambda: {3: 0.0, 4: 0.0}, in_flight=1, progress=0)
-    vitals = watching(registry, pipeline)
+    vitals = watching(registry, Holding({3: 0.0, 4: 0.0}))
     vitals.assign({3, 4})
 
     async with measuring(vitals, meter):
@@ -74,7 +101,7 @@ async def test_a_partition_that_goes_while_the_brokers_are_asked_leaves_no_gauge
 async def test_brokers_that_never_answer_are_no_stall_for_an_impatient_watchdog() -> None:
     watchdog, stalled = Watchdog(0.2), []
     vitals = watching(
-        CollectorRegistry(), SimpleNamespace(positions=dict, oldest=dict, in_flight=0, progress=0), watchdog
+        CollectorRegistry(), SimpleNamespace(positions=dict, oldest=dict, in_flight=0, progress=0, finished=0), watchdog
     )
 
     async with measuring(vitals, SlowMeter(None)):
@@ -90,7 +117,7 @@ async def test_a_partition_that_comes_back_with_nothing_in_flight_tells_of_no_de
     registry, meter = CollectorRegistry(), SlowMeter(None)
     meter.may_answer.set()
     flight = {"positions": {3: 7, 4: 9}, "oldest": {3: 0.0, 4: 0.0}}
-    pipeline = SimpleNamespace(**{of: partial(flight.get, of) for of in flight}, in_flight=1, progress=0)
+    pipeline = SimpleNamespace(**{of: partial(flight.get, of) for of in flight}, in_flight=1, progress=0, finished=0)
     vitals = watching(registry, pipeline)
     vitals.assign({3, 4})
 
@@ -110,7 +137,7 @@ async def test_partitions_that_are_dealt_out_are_told_of_at_once() -> None:
     """Not when the next look is due: the objective counts one that nobody tells of as one that nobody serves."""
     registry, meter = CollectorRegistry(), SlowMeter(None)
     meter.may_answer.set()
-    vitals = watching(registry, SimpleNamespace(positions=dict, oldest=dict, in_flight=0, progress=0))
+    vitals = watching(registry, SimpleNamespace(positions=dict, oldest=dict, in_flight=0, progress=0, finished=0))
 
     async with measuring(vitals, meter):
         await asyncio.sleep(0.01)
@@ -124,7 +151,7 @@ async def test_what_was_deleted_unread_is_counted_and_said() -> None:
     registry, meter = CollectorRegistry(), SlowMeter(None)
     meter.may_answer.set()
     meter.gone = {3: (100, 5000), 4: (7, 8)}
-    vitals = watching(registry, SimpleNamespace(positions=dict, oldest=dict, in_flight=0, progress=0))
+    vitals = watching(registry, SimpleNamespace(positions=dict, oldest=dict, in_flight=0, progress=0, finished=0))
 
     with capture_logs() as logs:
         async with measuring(vitals, meter):
@@ -135,3 +162,63 @@ async def test_what_was_deleted_unread_is_counted_and_said() -> None:
         (3, 100, 5000),
         (4, 7, 8),
     ]
+
+
+@pytest.mark.usefixtures("_hurried")
+async def test_a_worker_that_is_cut_off_tells_of_no_lag_until_the_brokers_answer() -> None:
+    """What it told last would count its partitions as served; how old what it holds is, it knows by itself."""
+    registry, meter = CollectorRegistry(), SlowMeter(None)
+    meter.may_answer.set()
+    vitals = watching(registry, Holding({4: 0.0}))
+    vitals.assign({3, 4})
+
+    def told(partition: int) -> dict[str, bool]:
+        gauges = ("lag_messages", "earliest_offset", "lag_seconds", "watermark_offset")
+        values = {of: registry.get_sample_value(f"screener_{of}", {"partition": str(partition)}) for of in gauges}
+        return {of: value is not None for of, value in values.items()}
+
+    async with measuring(vitals, meter):
+        await asyncio.sleep(0.01)
+        assert all({*told(3).values(), *told(4).values()})
+
+        meter.error = KafkaConnectionError()
+        await asyncio.sleep(0.2)
+        gone = {"lag_messages": False, "earliest_offset": False}
+        assert told(3) == gone | {"lag_seconds": False, "watermark_offset": True}
+        assert told(4) == gone | {"lag_seconds": True, "watermark_offset": True}
+        assert [reason for reason in vitals.not_ready() if "the brokers have not answered for" in reason]
+
+        meter.error = None
+        await asyncio.sleep(0.05)
+        assert all({*told(3).values(), *told(4).values()})
+
+
+@pytest.mark.usefixtures("_hurried")
+async def test_a_worker_that_is_cut_off_for_minutes_with_nothing_in_hand_ends() -> None:
+    """A new start reads the new password. With something in hand it is publishing that ends it, after a time of its own."""
+    meter = SlowMeter(KafkaConnectionError())
+    meter.may_answer.set()
+
+    with pytest.raises(FatalError, match="the brokers have not answered for"):
+        async with asyncio.timeout(5):
+            await watching(CollectorRegistry(), Holding({})).measure(meter)  # type: ignore[arg-type]
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await watching(CollectorRegistry(), Holding({4: 0.0})).measure(meter)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("_hurried")
+async def test_brokers_that_confirm_what_is_published_do_answer() -> None:
+    """Of one of their partitions they may not be able to say how far it goes, for want of a leader."""
+    registry, meter = CollectorRegistry(), SlowMeter(None)
+    meter.may_answer.set()
+    vitals = watching(registry, Holding({}, count()))
+    vitals.assign({3, 4})
+
+    async with measuring(vitals, meter):
+        await asyncio.sleep(0.01)
+        meter.error = KafkaConnectionError()
+        await asyncio.sleep(0.3)
+        assert registry.get_sample_value("screener_lag_messages", {"partition": "3"}) == 40
+        assert not [reason for reason in vitals.not_ready() if "the brokers" in reason]
