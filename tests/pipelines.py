@@ -27,7 +27,11 @@ NOW: Final = 1_795_000_000.0
 
 
 class Bench:
-    """A pipeline between fakes."""
+    """A pipeline between fakes.
+
+    Args:
+        commits: whether positions are committed as soon as they are told.
+    """
 
     def __init__(
         self,
@@ -42,7 +46,9 @@ class Bench:
         max_in_flight_bytes: int = 10**9,
         shed_lag_s: float | None = None,
         tracing: Tracing | None = None,
+        commits: bool = True,
     ) -> None:
+        self._commits = commits
         self.classifier = classifier or FakeClassifier()
         self.consumer = consumer or FakeConsumer()
         self.registry = CollectorRegistry()
@@ -74,7 +80,13 @@ class Bench:
         )
 
     def create_pipeline(self, screener: Screener, publisher: Sink, **arguments: Any) -> Pipeline:
-        return AckingPipeline(screener, publisher, advance=self.consumer.advance, **arguments)
+        def advance(partition: int, position: int) -> None:
+            self.consumer.advance(partition, position)
+            if self._commits:
+                pipeline.committing()()
+
+        pipeline = AckingPipeline(screener, publisher, advance=advance, **arguments)
+        return pipeline
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -35,6 +35,24 @@ class AckingPipeline(Pipeline):
         self._publisher = publisher
         self._advance = advance
 
+    def committing(self) -> Callable[[], None]:
+        """A commit of every position told so far begins; what is returned is called when all of them are committed."""
+        finished = [(watermark, watermark.finished) for watermark in self._watermarks.values()]
+
+        def committed() -> None:
+            for watermark, count in finished:
+                watermark.committed = count
+            self._changed.set()
+
+        return committed
+
+    def _has_room(self, partition: int) -> bool:
+        if not super()._has_room(partition):
+            return False
+        watermark = self._watermarks.get(partition)
+        # What is not committed is read again after a crash, when it would be late enough to be shed: no more than is spared then.
+        return self._shed_lag_s is None or watermark is None or watermark.uncommitted < self._spared
+
     async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
         await self._publish(window, outcomes)
         self._finish(window)

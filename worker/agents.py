@@ -44,8 +44,8 @@ _WINDOW_BYTES: Final = 64 * 1024
 """Of values in one window at most, but for its first. A window of the longest comments would keep the model busy for minutes:
 longer than a shutdown may take, and long enough for the watchdog to think it dead."""
 _REPEATS: Final = 2
-"""Times what may be in flight: so many records of a new assignment may have been decided in time, and not committed: what was in
-flight, and what was finished since the last commit. To shed them now would put "nobody looked" in the place of what was found."""
+"""Times what may be in flight: where records are shed, so many of a partition may be read and not committed, and so many of a new
+assignment are not shed. They may have been decided before, and that would put "nobody looked" in the place of what was found."""
 _LONG_BYTES: Final = 2048
 """A value from here on is a window of its own: it takes several runs of the model, and whoever shared its window would wait for
 all of them."""
@@ -70,6 +70,7 @@ class Fetch(Protocol):
     partition: int
     generation_id: int | None
     records: Sequence[KafkaRecord]
+    sizes: Sequence[int]
     unfinished: int
 
 
@@ -109,6 +110,8 @@ class Delivery(Struct, eq=False):
     fetch: Fetch
     watermark: "Watermark[Delivery]"
     read_at: float
+    size: int
+    """Bytes."""
     may_be_shed: bool = True
     trace: Trace | None = None
 
@@ -195,6 +198,7 @@ class Pipeline(abc.ABC):
         self._max_in_flight = max_in_flight
         self._max_in_flight_bytes = max_in_flight_bytes
         self._shed_lag_s = shed_lag_s
+        self._spared = _REPEATS * max_in_flight
         self._worker = worker
         self._backoff = Backoff(retry_pause_s, _LONGEST_PAUSE_S)
         self._now = now
@@ -260,7 +264,7 @@ class Pipeline(abc.ABC):
         """Take in a fetch, as much of it at a time as there is room for; waits while too much is unfinished."""
         taken = 0
         while taken < len(fetch.records):
-            await self._until(lambda: self._has_room() or not self._accepting)
+            await self._until(lambda: self._has_room(fetch.partition) or not self._accepting)
             # One of an older generation waited here through a whole rebalance: its partition is read again from the last commit.
             if not self._accepting or fetch.generation_id != self._generation():
                 self._leave(fetch, len(fetch.records) - taken)
@@ -274,15 +278,14 @@ class Pipeline(abc.ABC):
             # Anew also where the log was cut short and is read from its beginning: what was read of the old one can ack nothing.
             watermark = self._watermarks[fetch.partition] = Watermark()
         now, before = time.perf_counter(), len(self._queue)
-        repeats = _REPEATS * self._max_in_flight
-        for record in islice(fetch.records, start, None):
-            if not self._has_room():
+        for record, size in islice(zip(fetch.records, fetch.sizes, strict=True), start, None):
+            if not self._has_room(fetch.partition):
                 break
-            delivery = Delivery(record, fetch, watermark, now, watermark.taken >= repeats)
+            delivery = Delivery(record, fetch, watermark, now, size, watermark.taken >= self._spared)
             watermark.read(record.offset, delivery)
             self._queue.append(delivery)
             self._in_flight += 1
-            self._in_flight_bytes += _size(delivery)
+            self._in_flight_bytes += size
         taken = len(self._queue) - before
         self._metrics.read_of(fetch.partition).inc(taken)
         if not before or before < self._max_window <= len(self._queue):
@@ -290,7 +293,7 @@ class Pipeline(abc.ABC):
             self._changed.set()
         return taken
 
-    def _has_room(self) -> bool:
+    def _has_room(self, partition: int) -> bool:  # noqa: ARG002  of which a subclass may have read enough
         """Before a record is taken in, so it is exceeded by less than one: the largest goes through as well."""
         return self._in_flight < self._max_in_flight and self._in_flight_bytes < self._max_in_flight_bytes
 
@@ -378,7 +381,7 @@ class Pipeline(abc.ABC):
         window: list[Delivery] = []
         room = _WINDOW_BYTES
         while self._queue and len(window) < self._max_window:
-            size = _size(self._queue[0])
+            size = len(self._queue[0].record.value or b"")
             room -= size
             is_long = size >= _LONG_BYTES
             if window and (is_long or room < 0):
@@ -519,7 +522,7 @@ class Pipeline(abc.ABC):
     def _let_go(self, deliveries: Sequence[Delivery]) -> None:
         """They are in flight no more, whatever became of them."""
         self._in_flight -= len(deliveries)
-        self._in_flight_bytes -= sum(map(_size, deliveries))
+        self._in_flight_bytes -= sum(delivery.size for delivery in deliveries)
         for delivery in deliveries:
             self._leave(delivery.fetch, 1)
         self._changed.set()
@@ -535,11 +538,6 @@ class Pipeline(abc.ABC):
         while not ready():
             self._changed.clear()
             await self._changed.wait()
-
-
-def _size(delivery: Delivery) -> int:
-    """The bytes of its value."""
-    return len(delivery.record.value or b"")
 
 
 def dead_letter_refused(source: Source, topic: str) -> ScreenerError:

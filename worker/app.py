@@ -11,10 +11,10 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -50,6 +50,8 @@ if TYPE_CHECKING:  # an extra, loaded by `load_tracing` alone
     from worker.tracing import Tracing
 
 log = structlog.get_logger()
+
+Result = TypeVar("Result")
 
 _DISCONNECT_S: Final = 3.0
 
@@ -153,6 +155,18 @@ class Worker:
         return await asyncio.to_thread(load_detector) if self._detect is None else self._detect
 
     async def _run(self, stack: contextlib.AsyncExitStack, stop: asyncio.Event) -> None:
+        started = await _unless(stop, self._start(stack))
+        if started is None:
+            log.info("stopped before it was ready")
+            return
+        app, pipeline, beside = started
+        async with _background(*beside):
+            await self._screen(app, pipeline, stop)
+
+    async def _start(
+        self, stack: contextlib.AsyncExitStack
+    ) -> tuple[ScreenerApp, Pipeline, list[Coroutine[Any, Any, None]]]:
+        """Everything that is there before Faust begins, and what is to run beside it."""
         settings = self._settings
         check_extensions()
         self._metrics.limits(
@@ -194,14 +208,12 @@ class Worker:
             seconds=round(time.monotonic() - started, 2),
         )
 
-        await check_topics(settings, options, stop)
-        if stop.is_set():
-            return
+        await check_topics(settings, options)
         publisher = self._create_publisher(options)
         meter = LagMeter(options, topic=settings.comments_topic, group_id=settings.group_id)
         for client in (publisher, meter):
-            await _connect(client)
             stack.push_async_callback(_disconnect, client)
+            await _connect(client)
 
         datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="comment-screener-"))
         app = create_faust_app(settings, Path(datadir) / "faust")
@@ -214,8 +226,7 @@ class Worker:
         if settings.policy_reload_s > 0 and settings.policy not in preset_names():
             watch = PolicyWatch(Path(settings.policy), points, screener.policy)
             beside.append(reload_policy(watch, screener, self._metrics, every_s=settings.policy_reload_s))
-        async with _background(*beside):
-            await self._screen(app, pipeline, stop)
+        return app, pipeline, beside
 
     def _create_publisher(self, options: dict[str, Any]) -> Publisher | Ledgers:
         settings = self._settings
@@ -270,6 +281,10 @@ class Worker:
             loop.call_soon_threadsafe(pipeline.pause)
 
         app.on_revoking = on_revoking
+        if isinstance(pipeline, AckingPipeline):
+            app.on_committing = pipeline.committing
+        if isinstance(publisher, Ledgers):
+            app.written = publisher.position
         app.on_committed = self._metrics.last_commit_seconds.set_to_current_time
 
         async def on_assigned(assigned: set[Any]) -> None:
@@ -333,7 +348,7 @@ class Worker:
         log.info("stopped", finished=pipeline.finished)
 
 
-async def check_topics(settings: Settings, options: dict[str, Any], stop: asyncio.Event) -> None:
+async def check_topics(settings: Settings, options: dict[str, Any]) -> None:
     """Wait for the broker, ask whether it lets us do our work, and look for the topics.
 
     Raises:
@@ -348,27 +363,40 @@ async def check_topics(settings: Settings, options: dict[str, Any], stop: asynci
         if settings.delivery == "transactions"
         else None,
     )
-    deadline = time.monotonic() + settings.startup_timeout_s
-    while True:
-        try:
-            await check_access(options, rights)
-            partitions = await describe_topics(**options)
-            break
-        except (KafkaError, OSError) as error:
-            if stop.is_set():
-                return
-            if time.monotonic() > deadline:
-                raise StartupError(
-                    f"no answer from Kafka at {settings.kafka_bootstrap_servers} in {settings.startup_timeout_s:g} s: {error}"
-                ) from error
-            log.warning("waiting for Kafka", error=type(error).__name__)
-            await asyncio.sleep(0.5)
+    why = ""
+    try:
+        async with asyncio.timeout(settings.startup_timeout_s):
+            while True:
+                try:
+                    await check_access(options, rights)
+                    partitions = await describe_topics(**options)
+                    break
+                except (KafkaError, OSError) as error:
+                    why = f": {error}"
+                    log.warning("waiting for Kafka", error=type(error).__name__)
+                await asyncio.sleep(0.5)
+    except TimeoutError:
+        raise StartupError(
+            f"no answer from Kafka at {settings.kafka_bootstrap_servers} in {settings.startup_timeout_s:g} s{why}"
+        ) from None
     check_topics_exist((rights.reads, *rights.writes), partitions, settings.kafka_bootstrap_servers)
     found, expected = partitions[settings.comments_topic], settings.comments_partitions
     if expected is not None and found != expected:
         raise StartupError(
             f"{settings.comments_topic} has {found} partitions, SCREENER_COMMENTS_PARTITIONS says {expected}"
         )
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """What comes of it; None where the worker is told to stop first: then it is called off."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return await working if working.done() else None
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 def _name(settings: Settings) -> str:

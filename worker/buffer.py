@@ -16,7 +16,7 @@ class Buffer(ThrowableQueue):  # type: ignore[misc]  # Faust is untyped
 
     Args:
         maxsize: records at most, and one fetch more.
-        max_bytes: of their values at most, and one fetch more.
+        max_bytes: of them at most, and one fetch more.
         options: as `ThrowableQueue` has them.
     """
 

@@ -51,18 +51,22 @@ def run() -> None:
     """Screen comments from Kafka until SIGTERM. Settings are environment variables: SCREENER_…."""
     settings = load_settings()
     configure_logs(settings.log_level)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
     from worker.app import Worker  # noqa: PLC0415  the other commands do not need Faust
     from worker.watchdog import dump_and_exit, print_places  # noqa: PLC0415
 
     try:
-        asyncio.run(Worker(settings).run())
+        await Worker(settings).run()
     except StartupError:
         raise
     except (OutOfMemory, MemoryError) as error:
         dump_and_exit(str(error) or "out of memory", error)
     except FatalError as error:
         typer.echo(f"comment-screener: {error}", err=True)
-        # A clean exit would join threads that may never end: the model's, or the consumer's without a broker.
+        # A clean exit would wait for tasks and threads that may never end: Faust's, the model's, the consumer's without a broker.
         sys.stderr.flush()
         os._exit(1)
     except Exception as error:  # noqa: BLE001  foreseen by nobody: as above, and its message may quote a comment

@@ -127,4 +127,8 @@ def _invalid(message: str) -> InvalidRecord:
         return InvalidRecord(Stage.DECODE, Reason.NOT_AN_OBJECT, "not a JSON object")
     field = found[1]
     expected = "not one of the known values" if message.startswith("Invalid enum") else message[: found.start()]
-    return InvalidRecord(Stage.DECODE, _REASON_OF_FIELD.get(field, Reason.INVALID_FIELD), f"{field}: {expected}")
+    reason = _REASON_OF_FIELD.get(field, Reason.INVALID_FIELD)
+    if reason is Reason.INVALID_TEXT and "of length" not in expected:
+        # An author can write nothing, or too much. What is no text at all is the producer's.
+        reason = Reason.INVALID_FIELD
+    return InvalidRecord(Stage.DECODE, reason, f"{field}: {expected}")

@@ -3,16 +3,18 @@
 It reads what transactions have committed and nothing else. It hands on whole fetches: to Faust each is one event, whose way
 through conductor, channel and stream costs more than all that we do with a record. And it commits the positions that it is told
 (`worker.watermark`): Faust's own search among acked offsets takes a hole behind offset 0 for unfinished work and never commits
-again, and passes over a single unfinished record elsewhere. And no name of a header ends it (`worker.header_names`).
+again, and passes over a single unfinished record elsewhere. Whoever waits for a commit can be told to wait no longer, and a
+commit that failed is tried again. And no name of a header ends it (`worker.header_names`).
 
-Where to read from is decided by the group's commits alone. What Faust fetched in the middle of a rebalance it throws away, and
-goes back to the commits; in a partition that has none it would go on behind what it threw away. And what lies before a
-commit, in a log that was cut short, it would drop without a word until the log is as long again.
+Where to read from is decided by the group's commits alone, of which our own transactions know first (`worker.ledger`). What
+Faust fetched in the middle of a rebalance it throws away, and goes back to the commits; in a partition that has none it would
+go on behind what it threw away. And what lies before a commit, in a log that was cut short, it would drop without a word until
+the log is as long again.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -55,10 +57,18 @@ class Fetch(ConsumerMessage):  # type: ignore[misc]  # Faust is untyped
             tp.topic, tp.partition, first.offset, None, None, None, None, None, None, tp=tp, generation_id=generation_id
         )
         self.records = records
-        self.size: int = sum(len(record.value or b"") for record in records)
-        """Bytes of values."""
+        self.sizes = [_size(record) for record in records]
+        """Bytes of each."""
+        self.size = sum(self.sizes)
+        """Bytes of all."""
         self.unfinished = len(records)
         """Records that somebody has yet to finish, or to let go of."""
+
+
+def _size(record: ConsumerRecord[bytes, bytes]) -> int:
+    """The bytes that its producer decides about: of key, value and headers."""
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 class WholeFetches(SchedulingStrategyT):  # type: ignore[misc]
@@ -82,10 +92,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         return committed
 
     async def _seek(self) -> Mapping[Any, int | None]:
-        consumer = self._ensure_consumer()
-        committed: Mapping[Any, int | None] = await consumer.seek_to_committed()
-        # aiokafka leaves these where they are.
-        if new := [tp for tp, offset in committed.items() if not offset]:
+        consumer, written = self._ensure_consumer(), self.app.written
+        asked = {tp: await consumer.committed(tp) for tp in consumer.assignment()}
+        # An answer may be older than what was written meanwhile, and that is not to be written twice.
+        committed = {tp: max(offset or 0, written(tp.partition) or 0) or None for tp, offset in asked.items()}
+        for tp, offset in committed.items():
+            if offset is not None:
+                consumer.seek(tp, offset)
+        if new := [tp for tp, offset in committed.items() if offset is None]:
             await consumer.seek_to_beginning(*new)
         return committed
 
@@ -166,11 +180,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         positions = self._acked[tp]
         return positions[0] if positions else None
 
-    async def _commit(self, offsets: Any) -> bool:
-        committed: bool = await super()._commit(offsets)
-        if committed:
+    async def maybe_wait_for_commit_to_finish(self) -> bool:
+        """Wait until no other commit is under way, and then commit, since more may have been finished meanwhile.
+
+        Faust's waits for a future that all share. Cancelled, it cancels that for everybody, and begins a commit all the same,
+        for which it waits as long as the brokers like.
+        """
+        while (under_way := self._commit_fut) is not None:
+            await asyncio.wait({under_way})
+        return False
+
+    async def _commit_tps(self, tps: Iterable[TP], start_new_transaction: bool) -> bool:  # noqa: ARG002  Faust's signature
+        """Commit what was told of these and is still ours.
+
+        Faust's takes what failed to be committed for committed, and does not try again until something else is finished.
+        """
+        committed = self.app.on_committing()
+        committable = self._filter_committable_offsets(tps)
+        offsets = {tp: offset for tp, offset in committable.items() if tp in self.assignment()}
+        if offsets:
+            if not await self._commit(offsets):
+                return False
+            self._committed_offset.update(offsets)
             self.app.on_committed()
-        return committed
+        committed()
+        return bool(offsets)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust looks for a livelock here, by statistics that nobody keeps: an error each second for a partition with a backlog.

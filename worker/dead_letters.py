@@ -1,7 +1,7 @@
 """Dead letters: how one looks on Kafka, written and read back, and how many are too many.
 
 Only what is wrong with a record comes here. A bad deploy of a producer makes every record wrong: then the worker stops before
-it has moved a topic into the dead letters.
+it has moved a topic into the dead letters. What whoever writes comments can bring about stops nothing.
 """
 
 import importlib.metadata
@@ -80,8 +80,12 @@ def split(found: Sequence[tuple[str, bytes | None]]) -> tuple[Headers, dict[str,
     return None
 
 
+_OF_AUTHORS: Final = frozenset({Reason.INVALID_TEXT})
+"""Why a record is wrong that a producer hands on as it should. Else anybody could stop all workers by writing enough of them."""
+
+
 class Limit:
-    """Watches the share of dead letters.
+    """Watches the share of dead letters, but for those that authors bring about: they count on neither side.
 
     Args:
         in_a_row: this many without a decision between them stop the worker.
@@ -103,6 +107,8 @@ class Limit:
             DeadLetterLimit: it is passed; the message says which limit, and the last reason.
         """
         for reason in reasons:
+            if reason in _OF_AUTHORS:
+                continue
             dead = reason is not None
             if len(self._recent) == self._recent.maxlen:
                 self._dead -= self._recent[0]

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     MISSING_FIELD = "missing_field"
     INVALID_ID = "invalid_id"
     INVALID_TEXT = "invalid_text"
+    """Empty, or too long."""
     INVALID_TIMESTAMP = "invalid_timestamp"
     INVALID_FIELD = "invalid_field"
     UNCLASSIFIABLE = "unclassifiable"

@@ -1,7 +1,6 @@
 """Faust as a consumer and nothing else: how it is set up, how it is left, and why it gave up."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +30,14 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
     """Faust's application, telling us of rebalances before it waits for our events, and before it sends new ones."""
 
     on_revoking: Callable[[], None] = staticmethod(lambda: None)
+    on_committing: Callable[[], Callable[[], None]] = staticmethod(lambda: lambda: None)
+    """A commit of every position told so far begins. What it returns is called when all of them are committed."""
     on_committed: Callable[[], None] = staticmethod(lambda: None)
+    """Something was committed."""
     on_assigned: Callable[[set[Any]], Awaitable[None]]
+    written: Callable[[int], int | None] = staticmethod(lambda _: None)
+    """The offset before which all of a partition's outcomes are written, where anybody knows that better than the group's
+    coordinator. Called in the consumer's thread."""
     max_buffer_bytes: int
 
     def on_init_dependencies(self) -> Any:
@@ -129,9 +134,8 @@ def check_extensions() -> None:
 async def abandon(app: ScreenerApp) -> None:
     """Leave the group after an error: commit what was acked, wait for nothing that was not."""
     app.consumer.unacked.clear()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_ABANDON_S):
-            await app.stop()
+    # Not cancelled and waited for: in many places Faust takes no notice of that. It ends with the process.
+    await asyncio.wait({asyncio.gather(app.stop(), return_exceptions=True)}, timeout=_ABANDON_S)
 
 
 async def crash_of(app: ScreenerApp) -> None:

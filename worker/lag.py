@@ -66,22 +66,21 @@ class LagMeter:
             positions: the next offset to be finished.
             at_work: partitions of which records are held; these need no look.
         """
+        self.gone = {}
         if not partitions:
             return {}
         topic_partitions = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
         ends = await self._consumer.end_offsets(topic_partitions)
         beginnings = await self._consumer.beginning_offsets(topic_partitions)
         self.beginnings = {tp.partition: offset for tp, offset in beginnings.items()}
+        reached = {
+            tp: positions[tp.partition] if tp.partition in positions else await self._consumer.committed(tp)
+            for tp in topic_partitions
+        }
         before, self._seen = self._seen, {}
-        self.gone = {}
         lags = {}
         for tp in topic_partitions:
-            position = positions.get(tp.partition)
-            if position is None:
-                position = await self._consumer.committed(tp)
-            if position is not None:
-                self._note_gone(tp.partition, position, beginnings[tp])
-            position = max(position or 0, beginnings[tp])
+            position = max(reached[tp] or 0, beginnings[tp])
             self._seen[tp.partition] = position, ends[tp]
             lags[tp.partition] = max(0, ends[tp] - position)
         unmoved = [
@@ -91,7 +90,12 @@ class LagMeter:
             and partition not in at_work
             and before.get(partition) == self._seen[partition] != self._empty.get(partition)
         ]
-        for partition in await self._read_to_the_end(unmoved):
+        empty = await self._read_to_the_end(unmoved)
+        # Noted once nothing more can fail: it is told once, and to whoever gets no answer it is not told.
+        for tp in topic_partitions:
+            if (position := reached[tp]) is not None:
+                self._note_gone(tp.partition, position, beginnings[tp])
+        for partition in empty:
             self._empty[partition] = self._seen[partition]
         return {
             partition: 0 if self._empty.get(partition) == self._seen[partition] else lag

@@ -291,6 +291,11 @@ class Ledgers:
         """As `worker.publisher.Publisher.failing_s`."""
         return self._backoff.failing_s
 
+    def position(self, partition: int) -> int | None:
+        """The offset before which all of a partition is written; None where it is not ours, or nothing was ever committed."""
+        ledger = self._open.get(partition)
+        return None if ledger is None else ledger.position
+
     async def start(self) -> None:
         """Connect. Raises KafkaError."""
         await self._consumer.start()

@@ -22,7 +22,19 @@ class Watermark(Generic[Item]):
         self.position: int | None = None
         """The next offset to be finished: every record before it is. None until the first record was read."""
         self.taken = 0
-        """How many records were read at all."""
+        """How many records were read and not dropped."""
+        self.committed = 0
+        """How many of them are committed, as far as anybody has told."""
+
+    @property
+    def finished(self) -> int:
+        """How many records are finished, with all before them."""
+        return self.taken - len(self._open)
+
+    @property
+    def uncommitted(self) -> int:
+        """How many records were read and are not committed."""
+        return self.taken - self.committed
 
     @property
     def oldest(self) -> Item | None:
@@ -64,4 +76,5 @@ class Watermark(Generic[Item]):
         """Forget this record and all behind it: they will not be finished here, and are read again by whoever owns them."""
         while self._open and self._open[-1][0] >= offset:
             last, _ = self._open.pop()
+            self.taken -= 1
             self._finished.discard(last)

@@ -238,7 +238,7 @@ async def test_a_broker_that_hangs_up_is_asked_again_and_then_given_up(
     settings = Settings(**settled(secured, tmp_path), startup_timeout_s=1)
 
     with pytest.raises(StartupError) as refused:
-        await check_topics(settings, client_options(settings), asyncio.Event())
+        await check_topics(settings, client_options(settings))
     assert str(refused.value).startswith(f"no answer from Kafka at {settings.kafka_bootstrap_servers} in 1 s: ")
     assert str(refused.value).endswith("hangs up; SCREENER_SECURITY_PROTOCOL or SCREENER_SSL_CERT_FILE?")
 

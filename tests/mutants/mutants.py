@@ -110,6 +110,22 @@ MUTANTS: Final = (
         _CONSUMER,
     ),
     Mutant(
+        "commit that failed taken for one",
+        "the same",
+        Edit(
+            "worker/consumer.py",
+            "            if not await self._commit(offsets):\n                return False\n            self._committed_offset",
+            "            await self._commit(offsets)\n            self._committed_offset",
+        ),
+        _CONSUMER,
+    ),
+    Mutant(
+        "commits that wait for one another as Faust's do",
+        "with a silent coordinator neither an error nor a signal ends the worker",
+        Edit("worker/consumer.py", "async def maybe_wait_for_commit_to_finish", "async def wait_for_commit"),
+        _CONSUMER,
+    ),
+    Mutant(
         "aborted transactions are read",
         "what a producer called off is decided and published",
         Edit("worker/consumer.py", '"read_committed"', '"read_uncommitted"'),
@@ -245,7 +261,7 @@ MUTANTS: Final = (
             "worker/agents.py",
             "        self._let_go(dropped)\n",
             "        self._in_flight -= len(dropped)\n"
-            "        self._in_flight_bytes -= sum(map(_size, dropped))\n"
+            "        self._in_flight_bytes -= sum(delivery.size for delivery in dropped)\n"
             "        self._changed.set()\n",
         ),
         _AGENTS,
@@ -254,7 +270,11 @@ MUTANTS: Final = (
     Mutant(
         "who waits is not let go at a stop",
         "with the worker full, a stop waits for room that never comes",
-        Edit("worker/agents.py", "lambda: self._has_room() or not self._accepting", "lambda: self._has_room()"),
+        Edit(
+            "worker/agents.py",
+            "self._has_room(fetch.partition) or not self._accepting",
+            "self._has_room(fetch.partition)",
+        ),
         _AGENTS,
     ),
     Mutant(
@@ -295,6 +315,12 @@ MUTANTS: Final = (
         _MEMORY,
     ),
     Mutant(
+        "headers weigh nothing",
+        "the same, by headers that nobody counts",
+        Edit("worker/consumer.py", 'len(record.value or b"") + headers', 'len(record.value or b"")'),
+        (*_AGENTS, *_CONSUMER),
+    ),
+    Mutant(
         "no bound on bytes read ahead",
         "the same, a step earlier: in what Faust holds ready",
         Edit("worker/faust_app.py", "            max_bytes=self.max_buffer_bytes,\n", "            max_bytes=2**40,\n"),
@@ -319,6 +345,12 @@ MUTANTS: Final = (
             "",
         ),
         _AGENTS,
+    ),
+    Mutant(
+        "dead-letter limit for what authors write",
+        "a hundred empty comments in a quiet hour stop all workers",
+        Edit("worker/dead_letters.py", "            if reason in _OF_AUTHORS:\n                continue\n", ""),
+        ("tests/unit/test_dead_letters.py",),
     ),
     Mutant(
         "dead-letter limit that never resets",
@@ -488,6 +520,12 @@ MUTANTS: Final = (
         _LEDGER,
     ),
     Mutant(
+        "coordinator believed that knows less than the ledger",
+        "what was written before it forgot is read and written again",
+        Edit("worker/consumer.py", "max(offset or 0, written(tp.partition) or 0) or None", "offset or None"),
+        _CONSUMER,
+    ),
+    Mutant(
         "transactions out of order",
         "a window that overtakes another commits the offset past it",
         Edit("worker/transactional.py", "        async with ledger.turn:\n", "        async with asyncio.Lock():\n"),
@@ -565,6 +603,12 @@ MUTANTS: Final = (
         "what was decided before a crash is shed after it",
         "an escalation is replaced by nobody having looked",
         Edit("worker/agents.py", "delivery.may_be_shed and is_overdue", "is_overdue"),
+        _AGENTS,
+    ),
+    Mutant(
+        "more decided than is spared after a crash",
+        "the same, where commits hang, or come slowly",
+        Edit("worker/acking.py", "watermark.uncommitted < self._spared", "watermark.uncommitted >= 0"),
         _AGENTS,
     ),
     Mutant(

@@ -789,6 +789,35 @@ async def test_nor_more_bytes_but_for_the_last_record() -> None:
     assert (bench.pipeline.in_flight, bench.pipeline._in_flight_bytes) == (0, 0)
 
 
+async def test_keys_and_headers_are_bytes_too() -> None:
+    value, header = comment_value(), ("trace", b"x" * 1000)
+    bench = Bench(max_in_flight_bytes=2000)
+    records = [record(value, at, key=b"key", headers=[header]) for at in range(3)]
+    admitting = asyncio.create_task(bench.pipeline.admit(bench.consumer.hand_out(*records)))
+    await asyncio.sleep(0)
+
+    assert bench.pipeline.in_flight == 2
+    assert bench.sample("screener_in_flight_bytes") == 2 * (len(value) + 3 + 5 + 1000)
+    bench.pipeline.pause()
+    await admitting
+    assert bench.sample("screener_in_flight_bytes") == 0
+
+
+async def test_headers_are_nothing_that_a_model_reads() -> None:
+    """However long they are, the comments share a window."""
+    bench = Bench(max_window=3)
+    header = ("trace", b"x" * 100_000)
+    await bench.pipeline.admit(
+        bench.consumer.hand_out(
+            *(record(value, at, headers=[header]) for at, value in enumerate(values("a", "b", "c")))
+        )
+    )
+    async with bench.running():
+        await bench.until_settled(3)
+
+    assert [len(window) for window in bench.classifier.encoded] == [3]
+
+
 async def test_a_record_larger_than_all_that_may_be_in_flight_goes_through_alone() -> None:
     bench = Bench(max_in_flight_bytes=10)
     async with bench.running(), asyncio.timeout(10):
@@ -888,6 +917,60 @@ async def test_what_may_have_been_decided_before_a_crash_is_never_shed() -> None
     degraded = [json.loads(value)["degraded"] for value in written(publisher)]
     # Twice what may be in flight, of each assignment.
     assert degraded == [False, False, False, False, True, True, False]
+
+
+async def test_so_no_more_is_read_than_that_while_nothing_is_committed() -> None:
+    """What lies beyond would be decided, read again after a crash, and shed."""
+    bench = Bench(shed_lag_s=60.0, max_window=1, max_in_flight=2, commits=False)
+    assert isinstance(bench.pipeline, AckingPipeline)
+    async with bench.running(), asyncio.timeout(10):
+        reading = asyncio.create_task(admit_aged(bench, *[1.0] * 9))
+        await bench.until_settled(1)
+        begun, told = bench.pipeline.committing(), len(bench.consumer.acked[0])
+        for most in (4, 4 + told):
+            await bench.until_settled(most)
+            for _ in range(20):
+                # Whoever would not wait gets the chance.
+                await asyncio.sleep(0)
+            assert bench.consumer.acked == {0: list(range(most))}
+            assert not reading.done()
+            # It is of what was told when it began, and of nothing that was finished since.
+            begun()
+        while not reading.done():
+            bench.pipeline.committing()()
+            await asyncio.sleep(0)
+        await bench.until_settled(9)
+
+    assert bench.consumer.acked == {0: list(range(9))}
+
+
+async def test_nor_does_a_rebalance_wait_for_a_commit() -> None:
+    bench = Bench(shed_lag_s=60.0, max_in_flight=1, commits=False)
+    assert isinstance(bench.pipeline, AckingPipeline)
+    async with bench.running(), asyncio.timeout(10):
+        reading = asyncio.create_task(admit_aged(bench, 1.0, 1.0, 1.0))
+        await bench.until_settled(2)
+        late = bench.pipeline.committing()
+        bench.pipeline.pause()
+        await reading
+        bench.consumer.generation = 2
+        bench.pipeline.resume()
+        # One of the assignment that is over says nothing of this one.
+        late()
+        again = asyncio.create_task(admit_aged(bench, 1.0, 1.0, 1.0))
+        await bench.until_settled(5)
+        bench.pipeline.committing()()
+        await again
+        await bench.until_settled(6)
+
+    assert bench.consumer.released == [(0, 2)]
+
+
+async def test_who_sheds_nothing_reads_on_without_a_commit() -> None:
+    bench = Bench(max_in_flight=1, commits=False)
+    async with bench.running(), asyncio.timeout(10):
+        await bench.admit(*values(*"abcdef"))
+        await bench.until_settled(6)
 
 
 async def test_nothing_is_unless_it_is_asked_for() -> None:

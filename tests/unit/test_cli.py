@@ -116,10 +116,18 @@ def test_without_a_broker_it_does_not_start(command: list[str]) -> None:
 
 
 ENDS = """
-import sys
+import asyncio
 from worker import app, cli
 from worker.errors import FatalError, OutOfMemory
+async def go_on():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
 async def end(self):
+    self.left = asyncio.create_task(go_on())
+    await asyncio.sleep(0)
     raise {error}
 app.Worker.run = end
 cli.app(["run"])
@@ -136,13 +144,14 @@ cli.app(["run"])
     ],
 )
 def test_however_a_worker_ends_it_says_why_and_quotes_nobody(error: str, code: int, line: str) -> None:
+    """And waits for nothing that goes on, as Faust may."""
     ended = subprocess.run(
         [sys.executable, "-c", ENDS.format(error=error)],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | {"SCREENER_KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"},
-        timeout=120,
+        timeout=60,
     )
 
     assert (ended.returncode, ended.stderr.splitlines()[0]) == (code, line)

@@ -238,7 +238,7 @@ def test_fill_reads_half_of_a_surrogate_pair_as_the_worker_does_and_fills_what_i
         (b'["text"]', "not_an_object"),
         (b'{"text": "a", "author_id": "\\ud800 and what follows"}', "invalid_field"),
         (b'{"text": "a", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "invalid_json"),
-        (b'{"text": 3}', "invalid_text"),
+        (b'{"text": 3}', "invalid_field"),
     ],
     ids=["no json", "bad utf-8", "array", "surrogate", "bomb", "number"],
 )
@@ -271,7 +271,7 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
     ("row", "reason"),
     [
         (b"a,caf\xe9", "invalid_utf8"),
-        (b"a", "invalid_text"),
+        (b"a", "invalid_field"),
         (b"a,", "invalid_text"),
         (b"a," + b"x" * 10_001, "invalid_text"),
         (b"x" * 501 + b",hello", "invalid_id"),
@@ -289,7 +289,7 @@ def test_a_text_with_commas_that_nobody_quoted_is_not_cut_short(tmp_path: Path) 
 
     written = lines(screen_file(tmp_path, content, name="c.csv"))
 
-    assert outcomes(written) == [("dead letter", "invalid_text"), ("b", "allow")]
+    assert outcomes(written) == [("dead letter", "invalid_field"), ("b", "allow")]
     assert b"now go away" in base64.b64decode(written[0]["value"])
 
 

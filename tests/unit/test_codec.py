@@ -118,8 +118,8 @@ def test_another_zone_is_the_same_moment() -> None:
         *((value(**{name: "x" * 501}), Reason.INVALID_ID, f"{name}: Expected `str` of length <= 500") for name in IDS),
         # Text
         (value(text=""), Reason.INVALID_TEXT, "text: Expected `str` of length >= 1"),
-        (value(text=None), Reason.INVALID_TEXT, "text: Expected `str`, got `null`"),
-        (value(text=["hello"]), Reason.INVALID_TEXT, "text: Expected `str`, got `array`"),
+        (value(text=None), Reason.INVALID_FIELD, "text: Expected `str`, got `null`"),
+        (value(text=["hello"]), Reason.INVALID_FIELD, "text: Expected `str`, got `array`"),
         (value(text="x" * 10_001), Reason.INVALID_TEXT, "text: Expected `str` of length <= 10000"),
         (value(text="🦊" * 10_001), Reason.INVALID_TEXT, "text: Expected `str` of length <= 10000"),
         # Timestamps

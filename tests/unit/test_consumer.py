@@ -66,13 +66,86 @@ async def test_the_last_position_told_is_committed_whatever_is_missing_in_the_lo
     assert committable(consumer) == {PLACE: expected}
 
 
-async def test_a_commit_that_failed_is_made_up_for_by_the_next(consumer: Any) -> None:
-    consumer.advance(PLACE, 5)
-    assert committable(consumer) == {PLACE: 5}
-    assert committable(consumer) == {PLACE: 5}
+class Coordinator:
+    """The group's, as far as commits go. It answers when it is allowed to."""
 
-    consumer._committed_offset[PLACE] = 5
-    assert committable(consumer) == {}
+    def __init__(self, consumer: Any) -> None:
+        self.asked: list[dict[TP, int]] = []
+        self.committed: dict[TP, int] = {}
+        self.refuses = False
+        self.was_asked, self.may_answer = asyncio.Event(), asyncio.Event()
+        self.may_answer.set()
+        consumer._thread.assignment = lambda: {PLACE}
+        consumer._thread.commit = self._commit
+
+    async def _commit(self, offsets: dict[TP, int]) -> bool:
+        self.asked.append(dict(offsets))
+        self.was_asked.set()
+        await self.may_answer.wait()
+        if self.refuses:
+            return False
+        self.committed |= offsets
+        return True
+
+
+async def test_a_commit_that_failed_is_made_up_for_by_the_next(consumer: Any) -> None:
+    coordinator, told = Coordinator(consumer), []
+    consumer.app.on_committed = lambda: told.append("some")
+    consumer.app.on_committing = lambda: lambda: told.append("all")
+    consumer.advance(PLACE, 5)
+    coordinator.refuses = True
+    assert not await consumer.commit()
+    assert told == []
+
+    coordinator.refuses = False
+    assert await consumer.commit()
+    assert (coordinator.committed, told) == ({PLACE: 5}, ["some", "all"])
+    assert not await consumer.commit()
+    assert (len(coordinator.asked), told) == (2, ["some", "all", "all"])
+
+
+async def test_what_is_somebody_elses_by_now_is_not_committed(consumer: Any) -> None:
+    coordinator = Coordinator(consumer)
+    consumer.advance(TP("comments", 7), 5)
+    await consumer.commit()
+
+    assert coordinator.asked == []
+
+
+async def test_whoever_waits_for_a_commit_can_be_told_to_stop_and_nobody_else_is(consumer: Any) -> None:
+    """Else neither an error nor a signal would end a worker whose coordinator is silent."""
+    coordinator = Coordinator(consumer)
+    coordinator.may_answer.clear()
+    consumer.advance(PLACE, 5)
+    first = asyncio.create_task(consumer.commit())
+    await coordinator.was_asked.wait()
+    others = [asyncio.create_task(consumer.commit()) for _ in range(2)]
+    await asyncio.sleep(0)
+    others[0].cancel()
+    await asyncio.wait({others[0]}, timeout=10)
+
+    assert others[0].cancelled()
+    assert not others[1].done()
+    assert len(coordinator.asked) == 1
+    coordinator.may_answer.set()
+    async with asyncio.timeout(10):
+        assert [await first, await others[1]] == [True, False]
+
+
+async def test_what_is_finished_last_is_committed_before_a_stop_though_a_commit_was_under_way(consumer: Any) -> None:
+    coordinator = Coordinator(consumer)
+    coordinator.may_answer.clear()
+    consumer.advance(PLACE, 15)
+    under_way = asyncio.create_task(consumer.commit())
+    await coordinator.was_asked.wait()
+    consumer.advance(PLACE, 20)
+    stopping = asyncio.create_task(consumer.wait_empty())
+    await asyncio.sleep(0)
+    coordinator.may_answer.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(under_way, stopping)
+
+    assert coordinator.committed == {PLACE: 20}
 
 
 async def test_holes_are_nobodys_account(consumer: Any) -> None:
@@ -85,20 +158,36 @@ async def test_holes_are_nobodys_account(consumer: Any) -> None:
 async def test_a_partition_without_a_commit_is_read_from_its_beginning_again(consumer: Any) -> None:
     """What was fetched of it in the middle of a rebalance was thrown away, and its position lies behind that."""
     new, old = TopicPartition("comments", 1), TopicPartition("comments", 2)
-    sought: list[TopicPartition] = []
-
-    async def seek_to_committed() -> dict[TopicPartition, int | None]:
-        return {new: None, old: 7}
-
-    async def seek_to_beginning(*partitions: TopicPartition) -> None:
-        sought.extend(partitions)
-
-    consumer._thread._consumer = SimpleNamespace(
-        seek_to_committed=seek_to_committed, seek_to_beginning=seek_to_beginning
-    )
+    sought = reading(consumer, {new: None, old: 7})
 
     assert await consumer._thread._seek() == {new: None, old: 7}
-    assert sought == [new]
+    assert sought == {new: "beginning", old: 7}
+
+
+async def test_what_our_own_transactions_wrote_is_not_read_again_whatever_the_coordinator_knows(consumer: Any) -> None:
+    """It would be written a second time."""
+    places = [TopicPartition("comments", partition) for partition in range(4)]
+    sought = reading(consumer, dict(zip(places, [None, 300, 900, None], strict=True)))
+    consumer.app.written = {0: 500, 1: 500, 2: 500, 3: None}.get
+
+    assert await consumer._thread._seek() == dict(zip(places, [500, 500, 900, None], strict=True))
+    assert sought == dict(zip(places, [500, 500, 900, "beginning"], strict=True))
+
+
+def reading(consumer: Any, committed: dict[TopicPartition, int | None]) -> dict[TopicPartition, int | str]:
+    """Give the consumer partitions with these commits; where it goes on reading."""
+    sought: dict[TopicPartition, int | str] = {}
+
+    async def ask(place: TopicPartition) -> int | None:
+        return committed[place]
+
+    async def seek_to_beginning(*places: TopicPartition) -> None:
+        sought.update(dict.fromkeys(places, "beginning"))
+
+    consumer._thread._consumer = SimpleNamespace(
+        assignment=committed.keys, committed=ask, seek=sought.__setitem__, seek_to_beginning=seek_to_beginning
+    )
+    return sought
 
 
 async def test_nothing_is_dropped_for_lying_before_what_was_read_or_committed(consumer: Any) -> None:
@@ -165,6 +254,13 @@ async def test_what_was_fetched_of_a_partition_is_handed_on_together(consumer: A
         assert list(fetch.records) == expected
         assert (fetch.tp, fetch.topic, fetch.partition, fetch.offset) == (place, *place, 3)
         assert (fetch.size, fetch.unfinished, fetch.generation_id) == (15, 3, 7)
+
+
+async def test_a_fetch_is_as_large_as_all_that_a_producer_may_make_large() -> None:
+    headers = [("trace", b"x" * 100), ("né", None), ("", b"")]
+    fetch = Fetch(PLACE, [record(b"value", 0, key=b"key", headers=headers), record(None, 1)], 1)
+
+    assert (list(fetch.sizes), fetch.size) == ([3 + 5 + 5 + 100 + 2, 0], 115)
 
 
 async def test_it_comes_through_to_a_stream_as_it_is(consumer: Any) -> None:

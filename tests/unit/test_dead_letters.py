@@ -84,9 +84,9 @@ def test_too_many_in_a_row() -> None:
     limit.note([BAD, BAD])
 
     with pytest.raises(DeadLetterLimit) as stopped:
-        limit.note([Reason.INVALID_TEXT])
+        limit.note([Reason.INVALID_FIELD])
     assert str(stopped.value) == (
-        "3 dead letters in a row (SCREENER_DEAD_LETTERS_IN_A_ROW), the last for invalid_text: "
+        "3 dead letters in a row (SCREENER_DEAD_LETTERS_IN_A_ROW), the last for invalid_field: "
         "look at what the producers send before starting again"
     )
 
@@ -96,6 +96,16 @@ def test_a_decision_between_them_starts_the_count_anew() -> None:
 
     for _ in range(100):
         limit.note([BAD, BAD, None])
+
+
+def test_what_authors_can_bring_about_counts_on_neither_side() -> None:
+    """Or whoever writes enough empty comments stops all workers; and hides a bad deploy from them."""
+    limit = Limit(in_a_row=3, ratio=0.5, window=4)
+    limit.note([Reason.INVALID_TEXT] * 1000)
+    limit.note([BAD, Reason.INVALID_TEXT, BAD, Reason.INVALID_TEXT])
+
+    with pytest.raises(DeadLetterLimit, match="3 dead letters in a row"):
+        limit.note([BAD])
 
 
 def test_too_large_a_share_of_a_full_window() -> None:

@@ -1,12 +1,15 @@
-"""Faust as a consumer: what is said when it gives up."""
+"""Faust as a consumer: what is said when it gives up, and how it is left."""
 
+import asyncio
+import contextlib
 from types import SimpleNamespace
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
+from worker import faust_app
 from worker.errors import FatalError, OutOfMemory, ScreenerError
-from worker.faust_app import crash_of
+from worker.faust_app import abandon, crash_of
 
 VALUE = b"\xffsomebody's words"
 
@@ -38,3 +41,30 @@ async def test_it_says_why_faust_gave_up_and_quotes_nobody(
     with pytest.raises(kind, match=said) as raised:
         await crash_of(SimpleNamespace(wait=over, crash_reason=reason))  # type: ignore[arg-type]
     assert "words" not in str(raised.value)
+
+
+async def test_it_is_left_though_it_takes_no_notice_of_being_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faust_app, "_ABANDON_S", 0.01)
+    over, unacked = asyncio.Event(), {"a fetch"}
+
+    async def stop() -> None:
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+
+    leaving = asyncio.create_task(
+        abandon(SimpleNamespace(consumer=SimpleNamespace(unacked=unacked), stop=stop))  # type: ignore[arg-type]
+    )
+    _, waiting = await asyncio.wait({leaving}, timeout=10)
+    over.set()
+    await leaving
+
+    assert not waiting
+    assert unacked == set()
+
+
+async def test_what_goes_wrong_on_the_way_out_hides_nothing() -> None:
+    async def stop() -> None:
+        raise KafkaConnectionError("gone already")
+
+    await abandon(SimpleNamespace(consumer=SimpleNamespace(unacked=set()), stop=stop))  # type: ignore[arg-type]

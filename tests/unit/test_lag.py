@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
 
 from worker import lag
 from worker.lag import LagMeter
@@ -46,6 +47,29 @@ async def test_what_lies_between_a_commit_and_the_beginning_was_deleted_unread(m
     broker.beginning = 5500
     await made.measure({0}, {}, ())
     assert made.gone == {0: (5000, 5500)}
+
+
+async def test_it_is_told_once_also_where_no_partition_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = meter(monkeypatch, Broker(beginning=500, end=6000, committed=100))
+    await made.measure({0}, {}, ())
+
+    assert await made.measure((), {}, ()) == {}
+    assert made.gone == {}
+
+
+async def test_and_not_taken_for_told_where_the_broker_then_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = meter(monkeypatch, Broker(beginning=500, end=6000, committed=100))
+
+    async def fail(_: Collection[int]) -> list[int]:
+        raise KafkaConnectionError
+
+    with monkeypatch.context() as failing:
+        failing.setattr(made, "_read_to_the_end", fail)
+        with pytest.raises(KafkaConnectionError):
+            await made.measure({0}, {}, ())
+    await made.measure({0}, {}, {0})
+
+    assert made.gone == {0: (100, 500)}
 
 
 async def test_so_was_what_lies_before_a_worker_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:

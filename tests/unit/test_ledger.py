@@ -18,7 +18,7 @@ from aiokafka.errors import (
 
 from worker.backoff import Backoff
 from worker.errors import FatalError
-from worker.ledger import Ledger, Lost
+from worker.ledger import Ledger, Ledgers, Lost
 from worker.publisher import Message
 
 TP = TopicPartition("comments", 0)
@@ -281,3 +281,17 @@ async def test_brokers_that_never_answer_end_the_process() -> None:
     with pytest.raises(FatalError, match="2 records not confirmed within"):
         await ledger.commit([ONE, TWO], 2, bench.owns)
     assert bench.brokers.written == []
+
+
+async def test_ledgers_know_up_to_where_each_partition_is_written(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await bench.ledger()
+    await ledger.commit([ONE], 7, bench.owns)
+    monkeypatch.setattr("worker.ledger.AIOKafkaConsumer", lambda **_: None)
+    ledgers = Ledgers(
+        {}, topic="comments", group_id="group", compression=None, timeout_s=1, fence_wait_s=1, retried=lambda _: None
+    )
+    ledgers._open = {0: ledger}
+
+    assert (ledgers.position(0), ledgers.position(1)) == (7, None)

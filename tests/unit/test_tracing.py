@@ -265,7 +265,7 @@ def test_no_header_is_an_error(parent: bytes | None, state: bytes) -> None:
     spoken: list[str] = []
     tracing = Traced().tracing
     taken = record(b"{}", headers=[("traceparent", parent), ("tracestate", state)])
-    delivery = Delivery(taken, FakeConsumer().hand_out(taken), Watermark(), 1.0)
+    delivery = Delivery(taken, FakeConsumer().hand_out(taken), Watermark(), 1.0, 0)
     with listening(spoken):
         tracing.take([delivery], 2.0)
         if parent == SAMPLED:

@@ -196,3 +196,16 @@ def test_the_machine_above_would_catch_the_mistake(mistaken: type[Watermark[int]
     )
     with pytest.raises(AssertionError):
         case("runTest").runTest()
+
+
+def test_what_was_dropped_was_not_taken_and_what_was_finished_not_yet_committed() -> None:
+    watermark: Watermark[int] = Watermark()
+    for offset in (3, 5, 9, 12):
+        watermark.read(offset, offset)
+    watermark.drop(9)
+    watermark.finish(5)
+    assert (watermark.taken, watermark.finished, watermark.uncommitted) == (2, 0, 2)
+
+    watermark.finish(3)
+    watermark.committed = watermark.finished
+    assert (watermark.finished, watermark.uncommitted) == (2, 0)
