@@ -26,7 +26,7 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a record became a dead letter. Closed: dashboards and consumers may list it."""
+    """Why a record became a dead letter. Closed within a minor version: dashboards and consumers may list it."""
 
     INVALID_UTF8 = "invalid_utf8"
     INVALID_JSON = "invalid_json"

@@ -14,9 +14,11 @@ languages is handed in (`worker.langid`), the rules for when to believe it stand
 4. English has at least 50 %: English.
 5. Else it cannot be told.
 
-**Whom to believe** (`settle`), since producers often send the author's locale:
+**Whom to believe** (`settle`), since producers often send the author's locale. What is no well-formed tag of BCP 47 (`!!`,
+`unknown`, `english`), or names no language (`und`, `mul`, `zxx`), counts as not given; `en_US` and `eng` are read as `en-US` and
+`en`:
 
-- it cannot be told: the producer's word, be it `en` or `pt`; without one (or with `und`, `zxx`) language and supported are null;
+- it cannot be told: the producer's word, be it `en` or `pt`; without one language and supported are null;
 - both agree on whether the model knows it: supported as both say, and the producer's tag, which is often the finer one;
 - they do not: the text. A Russian comment sent as `en` is never passed as safe, an English one sent as `pt` is not held.
 
@@ -31,7 +33,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final, NamedTuple
 
-VERSION: Final = "3"
+VERSION: Final = "4"
 """Raised with every change of these rules, or of what ranks languages: a decision's id depends on it."""
 SUPPORTED: Final = frozenset({"en"})
 """Primary subtags of the languages that the model knows."""
@@ -39,8 +41,24 @@ UNNAMED: Final = "und"
 """BCP 47's tag for a language that is none of the supported ones, and cannot be named."""
 
 _ENGLISH: Final = "en"
-# A producer that sends one of these says that it does not know, or that there is nothing to know.
-_SAYS_NOTHING: Final = frozenset({UNNAMED, "zxx"})
+# Long for `en`, which is no tag but is sent.
+_ENGLISH_IN_THREE: Final = "eng"
+# A producer that sends one of these says that it does not know, or that there is no one language to know. `un` and `xx` are no
+# language's; libraries and services answer with them.
+_SAYS_NOTHING: Final = frozenset({UNNAMED, "mul", "mis", "zxx", "un", "xx"})
+# Well-formed as RFC 5646 has it, but for primary subtags of four letters and more: no language has one, and words look like them.
+_TAG: Final = re.compile(
+    r"""
+    (?:[a-z]{2,3} (?:-[a-z]{3}){0,3}                      # language
+        (?:-[a-z]{4})?                                    # script
+        (?:-(?:[a-z]{2}|[0-9]{3}))?                       # region
+        (?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*          # variants
+        (?:-[0-9a-wyz](?:-[a-z0-9]{2,8})+)*               # extensions
+        (?:-x(?:-[a-z0-9]{1,8})+)?                        # private use
+    | x(?:-[a-z0-9]{1,8})+ | i-[a-z]{2,8})                # private use alone, and what was registered before there were rules
+    """,
+    re.IGNORECASE | re.ASCII | re.VERBOSE,
+)
 
 # Chosen on 72,804 English comments and 33,369 in four other languages (figures: README, design decisions).
 _MIN_LETTERS: Final = 10
@@ -163,8 +181,7 @@ def _name(ranked: Ranked) -> str:
 
 def settle(declared: str | None, detected: Detection) -> Language:
     """What to go by, the producer's word or the text; the rules stand at the top."""
-    if declared is not None and _primary(declared) in _SAYS_NOTHING:
-        declared = None
+    declared = None if declared is None else _tag(declared)
     if detected.language is None:
         return Language(declared, None if declared is None else is_supported(declared))
     supported = is_supported(detected.language)
@@ -178,8 +195,18 @@ def is_supported(tag: str) -> bool:
     return _primary(tag) in SUPPORTED
 
 
+def _tag(declared: str) -> str | None:
+    """The producer's word as a tag; None where it is none, or says nothing."""
+    tag = declared.replace("_", "-")
+    if not _TAG.fullmatch(tag) or _primary(tag) in _SAYS_NOTHING:
+        return None
+    first, hyphen, rest = tag.partition("-")
+    return (_ENGLISH if first.lower() == _ENGLISH_IN_THREE else first) + hyphen + rest
+
+
 def _primary(tag: str) -> str:
-    return tag.replace("_", "-").split("-")[0].lower()
+    primary = tag.replace("_", "-").split("-")[0].lower()
+    return _ENGLISH if primary == _ENGLISH_IN_THREE else primary
 
 
 def _foreign(text: str) -> str:

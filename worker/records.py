@@ -22,6 +22,14 @@ Timestamp = Annotated[
 ]
 Score = Annotated[float, Meta(ge=0, le=1)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Partition = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Offset = Annotated[
+    int, Meta(ge=0, le=2**63 - 1, description="64 bits. May pass 2^53, from where on a double is not exact.")
+]
+TimestampMs = Annotated[
+    int,
+    Meta(ge=0, le=2**63 - 1, description="Kafka's, in epoch milliseconds, 64 bits; null where the record has none."),
+]
 
 
 class AgeBand(StrEnum):
@@ -55,7 +63,11 @@ _STRENGTH = {action: strength for strength, action in enumerate(Action)}
 
 
 class Mode(StrEnum):
-    """What a decision is for: to act on, to compare, or to run history again."""
+    """What a decision is for: to act on, to compare, or to run history again.
+
+    The worker does the same in each; a consumer does not. `live`: act. `shadow`: compare, and never act. `replay`: act; it takes
+    the place of an earlier decision on the same record.
+    """
 
     LIVE = "live"
     SHADOW = "shadow"
@@ -80,7 +92,17 @@ class Comment(References, frozen=True, kw_only=True):
     comment_id: Id
     text: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
     created_at: Timestamp
-    language: Annotated[str, Meta(min_length=1, max_length=35, description="BCP 47 tag.")] | None = None
+    language: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=35,
+                description="BCP 47 tag. What is no such tag, or names no language (und, mul, mis, zxx), counts as not given.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Model(Struct, frozen=True):
@@ -103,8 +125,8 @@ class Source(Struct, frozen=True):
     """Where a record was read."""
 
     topic: str
-    partition: int
-    offset: int
+    partition: Partition
+    offset: Offset
 
 
 class Place(Struct, frozen=True, order=True):
@@ -168,8 +190,9 @@ class Decision(References, frozen=True, kw_only=True):
 
     `decision_id` is a hash of the work, so the same comment screened again by the same worker, model and policy overwrites
     itself. It names no event: a comment that was edited, and then edited back, has the first id again, and that decision is the
-    last word. Of two on one comment, from one partition, the one with the higher `source.offset` counts; between partitions
-    offsets say nothing, and `decided_at` tells.
+    last word. Of two on one comment, from one partition, the one with the higher `source.offset` counts; at equal offsets (a
+    replay, or work that was done twice) the one that was written last, with the later `decided_at`. Between partitions offsets
+    say nothing, and `decided_at` tells. One whose `mode` is shadow takes no part in that: compare it, and never act on it.
     """
 
     decision_id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,500}$")]
@@ -232,7 +255,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     model: Model
     policy: PolicyVersion
     source: Source | None
-    timestamp_ms: int | None
+    timestamp_ms: TimestampMs | None
     key: bytes | None
     value: bytes
     headers: list[tuple[str, bytes | None]]

@@ -219,12 +219,18 @@ TEXTS = {"cannot be told": UNDETERMINED, "en": Detection("en", 0.9), "fr": Detec
         (None, "cannot be told", Language(None, None)),
         ("und", "cannot be told", Language(None, None)),
         ("zxx", "cannot be told", Language(None, None)),
+        ("unknown", "cannot be told", Language(None, None)),
+        ("unknown", "en", Language("en", True)),
+        ("unknown", "fr", Language("fr", False)),
         ("en-GB", "cannot be told", Language("en-GB", True)),
         ("pt-BR", "cannot be told", Language("pt-BR", False)),
         (None, "en", Language("en", True)),
         (None, "fr", Language("fr", False)),
         ("und", "fr", Language("fr", False)),
-        ("en_US", "en", Language("en_US", True)),
+        ("en_US", "en", Language("en-US", True)),
+        ("eng", "cannot be told", Language("en", True)),
+        ("eng", "en", Language("en", True)),
+        ("eng", "fr", Language("fr", False)),
         ("fr-CA", "fr", Language("fr-CA", False)),
         ("pt", "fr", Language("pt", False)),
         ("en", "fr", Language("fr", False)),
@@ -236,9 +242,57 @@ def test_whom_to_believe(declared: str | None, text: str, expected: Language) ->
 
 
 @pytest.mark.parametrize(
+    "declared",
+    [
+        *("und", "UND", "und-Latn", "und_Cyrl", "mul", "mis", "zxx", "Zxx", "un", "xx"),
+        *("unknown", "null", "None", "undefined", "english", "English (US)", "português", "n/a", "C", "POSIX"),
+        *("", " ", "!!", "?", "-", "_", "*", "12", "e", "e1", "\u212an", "\u043f\u0442"),
+        *("en-", "-en", " en", "en ", "en\n", "en--GB", "en-GB!", "en_US.UTF-8", "en, pt", "en;q=0.8"),
+        *("en-a", "en-x", "pt-a-b", "de-abcdefghi", "x", "x-", "i", "i-", "i-klingon-one", "x" * 35),
+    ],
+)
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_is_no_tag_or_names_no_language_counts_as_not_given(declared: str, text: str) -> None:
+    assert settle(declared, TEXTS[text]) == settle(None, TEXTS[text])
+
+
+@pytest.mark.parametrize(
+    ("declared", "tag", "supported"),
+    [
+        ("en", "en", True),
+        ("EN-gb", "EN-gb", True),
+        ("en_US_POSIX", "en-US-POSIX", True),
+        ("eng-GB", "en-GB", True),
+        ("ENG_us", "en-us", True),
+        ("en-GB-oxendict", "en-GB-oxendict", True),
+        ("en-u-ca-gregory", "en-u-ca-gregory", True),
+        ("en-x-1", "en-x-1", True),
+        ("engl-GB", None, None),
+        ("pt", "pt", False),
+        ("fil", "fil", False),
+        ("enm", "enm", False),
+        ("nan", "nan", False),
+        ("zh-Hant-TW", "zh-Hant-TW", False),
+        ("zh-yue-HK", "zh-yue-HK", False),
+        ("es-419", "es-419", False),
+        ("de-CH-1901", "de-CH-1901", False),
+        ("sl-rozaj-biske-1994", "sl-rozaj-biske-1994", False),
+        ("de-a-bb-b-cc-x-q", "de-a-bb-b-cc-x-q", False),
+        ("qme", "qme", False),
+        ("x-en", "x-en", False),
+        ("i-klingon", "i-klingon", False),
+    ],
+)
+def test_what_is_a_tag_is_believed_and_told_as_one(declared: str, tag: str | None, supported: bool | None) -> None:
+    assert settle(declared, UNDETERMINED) == Language(tag, supported)
+
+
+@pytest.mark.parametrize(
     ("tag", "supported"),
     [
         ("en", True),
+        ("eng", True),
+        ("ENG-GB", True),
         ("EN", True),
         ("en-GB", True),
         ("en_US", True),

@@ -1,6 +1,8 @@
 """`schemas/` is what the structs say, and says of a record what the codec says of it."""
 
 import json
+from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ from jsonschema import Draft202012Validator
 from tests.fakes import comment_value
 from tests.strategies import comments, dead_letters, decisions
 from worker.codec import decode_comment, encode
-from worker.errors import InvalidRecord, Reason
-from worker.records import Action, Comment, DeadLetter, Decision
+from worker.errors import InvalidRecord, Reason, Stage
+from worker.records import Action, AgeBand, Comment, DeadLetter, Decision, Mode, Source
 from worker.schemas import json_schemas
 
 FOLDER = Path(__file__).parents[2] / "schemas"
@@ -118,8 +120,53 @@ def test_a_decision_that_lacks_something_or_says_something_else_is_not_valid(dec
     assert not any(DECISION.is_valid(changed) for changed in wrong)
 
 
-def test_what_consumers_list_is_in_the_schemas() -> None:
-    schemas = json_schemas()
+def inside(schema: Any) -> Iterator[dict[str, Any]]:
+    """It, and every schema in it."""
+    if isinstance(schema, dict):
+        yield schema
+    if isinstance(schema, dict | list):
+        for value in schema.values() if isinstance(schema, dict) else schema:
+            yield from inside(value)
 
-    assert schemas["decision"]["$defs"]["Action"]["enum"] == sorted(Action)
-    assert schemas["dead-letter"]["$defs"]["Reason"]["enum"] == sorted(Reason)
+
+ENUMS: dict[str, type[StrEnum]] = {enum.__name__: enum for enum in (Action, AgeBand, Mode, Reason, Stage)}
+
+
+def test_what_consumers_list_is_in_the_schemas_in_the_order_in_which_it_was_declared() -> None:
+    written = [json.loads(file.read_bytes()) for file in FOLDER.glob("*.json")]
+    found = [part for schema in written for part in inside(schema) if "enum" in part]
+
+    assert {part["title"] for part in found} == ENUMS.keys()
+    for part in found:
+        assert part["enum"] == list(ENUMS[part["title"]])
+
+
+def test_every_whole_number_says_how_large_it_may_be_or_counts_something_small() -> None:
+    found = {
+        name: (field.get("minimum"), field.get("maximum"))
+        for schema in json_schemas().values()
+        for part in inside(schema)
+        for name, described in part.get("properties", {}).items()
+        for field in inside(described)
+        if field.get("type") == "integer"
+    }
+
+    assert found == {
+        "partition": (0, 2**31 - 1),
+        "offset": (0, 2**63 - 1),
+        "timestamp_ms": (0, 2**63 - 1),
+        "start": (0, None),
+        "end": (0, None),
+        "attempts": (1, None),
+    }
+
+
+@settings(max_examples=5)
+@given(decisions())
+def test_the_last_offset_that_there_can_be_is_valid_and_one_behind_it_is_not(decision: Decision) -> None:
+    last = Source("comments", 2**31 - 1, 2**63 - 1)
+    written = json.loads(encode(msgspec.structs.replace(decision, source=last)))
+
+    DECISION.validate(written)
+    for wrong in ({"offset": 2**63}, {"offset": -1}, {"partition": 2**31}, {"partition": -1}):
+        assert not DECISION.is_valid(written | {"source": written["source"] | wrong})
