@@ -24,7 +24,7 @@ demo: install ## Watch a few hundred comments being screened, on a broker starte
 	$(BIN)/comment-screener demo $(ARGS)
 
 .PHONY: test
-test: install ## Run every test; those with a broker on Apache Kafka, or on the embedded one where Java or Maven is missing
+test: install ## Run tests/unit, tests/quality and tests/integration but for its heavy and mutation ones; on Apache Kafka, or on the embedded broker where Java or Maven is missing
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-unit

@@ -18,6 +18,7 @@ from worker.topics import FOREVER_MS, Topic, open_topics, worker_topics
 _PARTITIONS: Final = 8
 _EXIT_DIFFERENT: Final = 1
 _FOREVER: Final = "forever"
+_TIME: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 _UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 app = typer.Typer(help="The topics that the worker needs.", no_args_is_help=True)
@@ -129,7 +130,7 @@ def read_retention_ms(text: str) -> int:
     """A time as people write it, in milliseconds; -1: for ever. Raises StartupError."""
     if text == _FOREVER:
         return FOREVER_MS
-    if match := re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text):
+    if match := _TIME.fullmatch(text):
         return int(match[1]) * _UNITS_MS[match[2]]
     raise StartupError(f"no time: {text!r}: like 90m, 12h, 7d, or {_FOREVER}")
 

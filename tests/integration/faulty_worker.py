@@ -93,7 +93,7 @@ def slow_model() -> None:
 
 
 def impatient() -> None:
-    """It gives brokers a second to say how far the partitions go, and not half a minute, and a quarter of a minute to be there."""
+    """It gives brokers a second to say how far the partitions go, and a quarter of a minute to be there."""
     vitals._METER_TIMEOUT_S = 1.0  # type: ignore[misc]
     vitals._METER_EVERY_S = 1.0  # type: ignore[misc]
     vitals._GIVE_UP_AFTER_S = 15.0  # type: ignore[misc]

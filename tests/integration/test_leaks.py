@@ -1,4 +1,7 @@
-"""What the worker lets out: no text in anything that it writes, and nothing to connect to but three paths on loopback."""
+"""What the worker lets out: no text in anything that it writes, no id in what it says, and nothing to connect to but three paths.
+
+Those are on loopback.
+"""
 
 import asyncio
 import json
@@ -18,21 +21,23 @@ from tests.topics import Topics
 from tests.workers import WorkerProcess
 from worker.demo.broker import Broker
 from worker.errors import Reason
+from worker.records import Comment
 
 GOSSIP: Final = Path(__file__).with_name("gossiping_worker.py")
 RARE: Final = (
     *("velvet", "octopus", "marmalade", "lighthouse", "juggles", "copper"),
     *("umbrellas", "beneath", "whispering", "turnips", "gently"),
 )
-GOOD: Final = {"comment_id": "good", "text": "hello", "created_at": "2026-01-02T03:04:05Z"}
+IDS: Final = tuple(name for name in Comment.__struct_fields__ if name.endswith("_id"))
 
 
 class Canaries:
-    """Sentences that stand nowhere else, and whoever looks for them."""
+    """Sentences and ids that stand nowhere else, and whoever looks for them."""
 
     def __init__(self) -> None:
         self._chance = random.Random(11)
         self._triples: set[bytes] = set()
+        self._ids: set[bytes] = set()
 
     def sentence(self, more: str = "") -> str:
         """A new one, and perhaps a word that means something to somebody."""
@@ -44,18 +49,32 @@ class Canaries:
         """Three words in a row of any of them."""
         return {triple for triple in self._triples if triple in written.lower()}
 
+    def new_id(self) -> str:
+        """Of a comment, a person, whatever has one."""
+        new = f"{self._chance.getrandbits(64):016x}"
+        self._ids.add(new.encode())
+        return new
 
-def comment(**fields: Any) -> bytes:
-    return json.dumps(GOOD | fields).encode()
+    def ids_in(self, written: bytes) -> set[bytes]:
+        """Those of them that stand there."""
+        return {one for one in self._ids if one in written.lower()}
+
+    def fields(self, **fields: Any) -> dict[str, Any]:
+        """A good comment with an id wherever there may be one, but for these."""
+        ids = {name: self.new_id() for name in IDS}
+        return {"text": "hello", "created_at": "2026-01-02T03:04:05Z"} | ids | fields
+
+    def comment(self, **fields: Any) -> bytes:
+        return json.dumps(self.fields(**fields)).encode()
 
 
 def of_every_kind(canaries: Canaries) -> list[tuple[Reason | None, bytes]]:
     """Records with a sentence in every place that a producer may put one; the reason of those that become dead letters."""
-    say = canaries.sentence
-    without_text = {name: value for name, value in GOOD.items() if name != "text"}
+    say, comment = canaries.sentence, canaries.comment
+    without_text = {name: value for name, value in canaries.fields().items() if name != "text"}
     return [
-        *((None, comment(comment_id=f"c-{number}", text=say())) for number in range(20)),
-        (None, comment(comment_id="unknown-field", note=say(), nested={say(): [say()]})),
+        *((None, comment(text=say())) for _ in range(20)),
+        (None, comment(note=say(), nested={say(): [say()]})),
         (Reason.INVALID_JSON, comment(text=say())[:-2]),
         (Reason.INVALID_JSON, say().encode()),
         (Reason.INVALID_UTF8, comment(text=f"{say()} ?").replace(b"?", b"\xff")),
@@ -70,12 +89,12 @@ def of_every_kind(canaries: Canaries) -> list[tuple[Reason | None, bytes]]:
 
 
 @pytest.mark.parametrize(("end", "code"), [("crash", 1), ("hang", 70)])
-async def test_no_three_words_of_any_text_stand_in_what_it_writes(
+async def test_no_three_words_of_any_text_stand_in_what_it_writes_and_no_id_in_what_it_says(
     broker: Broker, topics: Topics, tmp_path: Path, end: str, code: int
 ) -> None:
     canaries = Canaries()
     records = of_every_kind(canaries)
-    inputs: list[Input] = [(str(number).encode(), value) for number, (_, value) in enumerate(records)]
+    inputs: list[Input] = [(canaries.new_id().encode(), value) for _, value in records]
     worker = WorkerProcess(
         broker, topics, tmp_path, program=(str(GOSSIP), end), log_level="debug", watchdog_timeout_s=8
     )
@@ -83,7 +102,7 @@ async def test_no_three_words_of_any_text_stand_in_what_it_writes(
         await audit.produce(inputs)
         await audit.until_complete()
         metrics = await asyncio.to_thread(worker.metrics)
-        await audit.produce([(b"last", comment(comment_id="last", text=canaries.sentence("finale")))])
+        await audit.produce([(canaries.new_id().encode(), canaries.comment(text=canaries.sentence("finale")))])
         assert await worker.ended() == code
         written = [record for of_input in audit.outcomes.values() for record in of_input]
 
@@ -96,9 +115,13 @@ async def test_no_three_words_of_any_text_stand_in_what_it_writes(
     assert "publish failed, trying again" in said
     assert {"crash": "RuntimeError", "hang": "watchdog: records are waiting"}[end] in said
     assert canaries.heard_in(b"".join(letter.value for letter in letters))
+    # Nor would there be if the ids had not gone through its hands.
+    handed_on = canaries.ids_in(b"".join(record.value for record in written))
+    assert canaries.ids_in(b"".join(value for _, value in records)) <= handed_on
 
-    assert canaries.heard_in(said.encode()) == set()
-    assert canaries.heard_in(metrics.encode()) == set()
+    for telling in (said.encode(), metrics.encode()):
+        assert canaries.heard_in(telling) == set()
+        assert canaries.ids_in(telling) == set()
     for record in written:
         headers = b"".join(name.encode() + (value or b"") for name, value in record.headers)
         value = record.value if record.topic == topics.decisions else b""

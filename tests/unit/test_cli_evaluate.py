@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from tests.fakes import POISON, FakeClassifier, detect
 from worker import cli_evaluate
-from worker.classifier import COMMON_NAMES, LABELS
+from worker.classifier import COMMON_NAMES, LABELS, Found, Piece
 from worker.cli import app
 from worker.cli_scoring import model_thresholds, read_thresholds
 from worker.errors import StartupError
@@ -169,12 +169,26 @@ def test_a_picture_of_a_single_label_and_odd_names(tmp_path: Path, classifier: F
     assert (tmp_path / "one.png").read_bytes().startswith(PNG)
 
 
-def test_no_text_gets_out(rows: Path, tmp_path: Path) -> None:
-    result = evaluate(rows, "--json", tmp_path / "f.json", "--report", tmp_path / "f.png", "--group", "who")
-    written = result.output.encode() + (tmp_path / "f.json").read_bytes() + (tmp_path / "f.png").read_bytes()
+def test_no_text_gets_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classifier: FakeClassifier) -> None:
+    """Of two files that differ in their texts alone, all that is written is the same: a picture shows what bytes hide."""
+    score = classifier.score
 
-    assert result.exit_code == 0
-    assert not [row["text"] for row in ROWS if str(row["text"]).encode() in written]
+    def by_known_words_alone(pieces: Sequence[Piece]) -> list[Found]:
+        return [Found({label: round(of, 1) for label, of in found.scores.items()}) for found in score(pieces)]
+
+    monkeypatch.setattr(classifier, "score", by_known_words_alone)
+
+    def written(folder: Path, say: Callable[[str], str]) -> tuple[str, bytes, bytes]:
+        folder.mkdir()
+        file = write(folder / "rows.jsonl", *({**row, "text": say(str(row["text"]))} for row in ROWS))
+        figures, picture = folder / "f.json", folder / "f.png"
+        result = evaluate(file, "--json", figures, "--report", picture, "--group", "who")
+        assert result.exit_code == 0, result.output
+        return result.output, figures.read_bytes(), picture.read_bytes()
+
+    said, figures, picture = written(tmp_path / "one", str)
+    assert (said, figures, picture) == written(tmp_path / "other", lambda text: f"{text} velvet")
+    assert not [row["text"] for row in ROWS if str(row["text"]).encode() in said.encode() + figures + picture]
 
 
 def test_false_positives_by_group(rows: Path) -> None:

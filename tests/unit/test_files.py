@@ -17,6 +17,7 @@ from worker.onnx import OnnxClassifier
 from worker.operating_points import read_operating_points
 from worker.outputs import read_label_map
 from worker.policy_file import load_policy
+from worker.tokenizer import CPU_STEP, Tokenizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,18 +112,41 @@ def test_json_that_is_nested_too_deeply_is_refused(tmp_path: Path, read: Reading
         read(file)
 
 
+def bring_code(folder: Path) -> Path:
+    """Have the tokenizer in this folder name a class of the folder's own. Where it leaves a mark when it is imported."""
+    mark = folder / "mark"
+    (folder / "code.py").write_text(
+        f"from pathlib import Path\nPath({str(mark)!r}).touch()\nclass Mine: pass\n", "utf-8"
+    )
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text("utf-8"))
+    config |= {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": [None, "code.Mine"]}}
+    file.write_text(json.dumps(config), "utf-8")
+    return mark
+
+
 def test_a_model_that_brings_code_of_its_own_does_not_get_it_run(tmp_path: Path) -> None:
     for shipped in (SHIPPED / "default").iterdir():
         (tmp_path / shipped.name).write_bytes(shipped.read_bytes())
-    (tmp_path / "run").mkdir()
-    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'run' / 'mark')!r}, 'w')\nclass Mine: pass\n", "utf-8")
-    config = json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
-    config |= {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": [None, "code.Mine"]}}
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
+    mark = bring_code(tmp_path)
 
     with contextlib.suppress(StartupError):
         OnnxClassifier(tmp_path)
-    assert list((tmp_path / "run").iterdir()) == []
+    assert not mark.exists()
+
+
+def test_nor_where_its_tokenizer_is_of_the_class_that_it_names(tmp_path: Path) -> None:
+    """Without `tokenizer.json`, which says by itself what there is to know, as checkpoints may come."""
+    vocabulary = json.loads((SHIPPED / "default" / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    (tmp_path / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)), "utf-8")
+    for name in ("config.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((SHIPPED / "default" / name).read_bytes())
+    assert Tokenizer(tmp_path, 256, width_step=CPU_STEP).size == len(vocabulary)
+    mark = bring_code(tmp_path)
+
+    with contextlib.suppress(StartupError):
+        Tokenizer(tmp_path, 256, width_step=CPU_STEP)
+    assert not mark.exists()
 
 
 SOURCES = sorted(file for folder in ("worker", "training", "bench", "deploy") for file in (ROOT / folder).rglob("*.py"))

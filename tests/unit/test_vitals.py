@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from tests.fakes import ManualClock
 from worker import vitals as of_vitals
 from worker.errors import FatalError
 from worker.metrics import Metrics
@@ -25,6 +26,7 @@ class SlowMeter:
 
     def __init__(self, error: KafkaError | None) -> None:
         self.beginnings = {3: 1, 4: 2}
+        self.lags = {3: 40, 4: 50}
         self.gone: dict[int, tuple[int, int]] = {}
         self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
         self.error = error
@@ -34,7 +36,7 @@ class SlowMeter:
         await self.may_answer.wait()
         if self.error:
             raise self.error
-        return {3: 40, 4: 50}
+        return self.lags
 
 
 class Holding:
@@ -63,9 +65,11 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_vitals, "_GIVE_UP_AFTER_S", 0.1)
 
 
-def watching(registry: CollectorRegistry, pipeline: object, watchdog: Watchdog | None = None) -> Vitals:
+def watching(
+    registry: CollectorRegistry, pipeline: object, watchdog: Watchdog | None = None, *, failing_s: float = 0.0
+) -> Vitals:
     vitals = Vitals(Metrics(registry), watchdog or Watchdog(120.0), watchdog_timeout_s=0.2 if watchdog else 120.0)
-    vitals.watch(pipeline, SimpleNamespace(failing_s=0, waiting_s=0))  # type: ignore[arg-type]
+    vitals.watch(pipeline, SimpleNamespace(failing_s=failing_s, waiting_s=0))  # type: ignore[arg-type]
     return vitals
 
 
@@ -111,6 +115,55 @@ async def test_brokers_that_never_answer_are_no_stall_for_an_impatient_watchdog(
 
     # Nothing was ever finished, and it was told again and again that nothing waits.
     assert any(after < before for before, after in pairwise(stalled))
+
+
+LAG, NO_LAG = {3: 0, 4: 50}, {3: 0, 4: 0}
+
+
+@pytest.mark.parametrize(
+    ("oldest", "lags", "error", "failing_s", "is_stall"),
+    [
+        pytest.param({4: 0.0}, LAG, None, 0.0, True, id="both"),
+        pytest.param({}, LAG, None, 0.0, True, id="nothing in hand, but more to read"),
+        pytest.param({4: 0.0}, NO_LAG, None, 0.0, True, id="nothing more to read, but some in hand"),
+        pytest.param({}, NO_LAG, None, 0.0, False, id="neither"),
+        pytest.param({4: 0.0}, LAG, KafkaConnectionError(), 0.0, False, id="brokers that do not answer"),
+        pytest.param({4: 0.0}, LAG, None, 1.0, False, id="brokers that answer, and confirm nothing"),
+    ],
+)
+async def test_what_the_watchdog_is_told_waits_for_the_worker_and_not_for_the_brokers(
+    oldest: Mapping[int, float],
+    lags: dict[int, int],
+    error: KafkaError | None,
+    failing_s: float,
+    *,
+    is_stall: bool,
+) -> None:
+    clock, meter = ManualClock(), SlowMeter(error)
+    meter.lags = lags
+    meter.may_answer.set()
+    watchdog = Watchdog(120.0, clock=clock)
+    vitals = watching(CollectorRegistry(), Holding(oldest), watchdog, failing_s=failing_s)
+    vitals.assign({3, 4})
+    clock.advance(100.0)
+
+    async with measuring(vitals, meter):
+        await meter.asked.wait()
+        await asyncio.sleep(0.01)
+
+    assert watchdog.stalled_s == (100.0 if is_stall else 0.0)
+
+
+def test_a_stall_makes_it_unready_long_before_it_ends_it() -> None:
+    clock = ManualClock()
+    vitals = Vitals(Metrics(CollectorRegistry()), Watchdog(120.0, clock=clock), watchdog_timeout_s=120.0)
+    vitals.model_ready = True
+    vitals.assign({3})
+
+    clock.advance(60.0)
+    assert vitals.not_ready() == []
+    clock.advance(1.0)
+    assert vitals.not_ready() == ["records are waiting and none was finished for 61 s"]
 
 
 async def test_a_partition_that_comes_back_with_nothing_in_flight_tells_of_no_delay() -> None:

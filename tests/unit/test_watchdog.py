@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from tests.fakes import ManualClock
 from worker.watchdog import EXIT_STALLED, Watchdog
 
@@ -85,9 +87,18 @@ def test_it_watches_from_a_thread_until_it_is_stopped() -> None:
     fired = threading.Event()
     clock = ManualClock()
     rearmed: list[float] = []
-    disarmed = threading.Event()
-    watchdog = Watchdog(0.1, fire=lambda _: fired.set(), rearm=rearmed.append, disarm=disarmed.set, clock=clock)
+    again, disarmed = threading.Event(), threading.Event()
+
+    def rearm(timeout_s: float) -> None:
+        rearmed.append(timeout_s)
+        if len(rearmed) > 2:
+            again.set()
+
+    watchdog = Watchdog(0.1, fire=lambda _: fired.set(), rearm=rearm, disarm=disarmed.set, clock=clock)
     watchdog.start()
+    # Each time that it looks, not once: what is set off then ends the process unless it is called off again.
+    assert again.wait(10)
+    assert not disarmed.is_set()
     clock.advance(1.0)
 
     assert fired.wait(10)
@@ -96,6 +107,8 @@ def test_it_watches_from_a_thread_until_it_is_stopped() -> None:
     watchdog._thread.join(10)
     assert not watchdog._thread.is_alive()
     assert disarmed.is_set()
+    # Later than the watchdog itself would fire.
+    assert rearmed == pytest.approx([0.15] * len(rearmed))
 
 
 def test_time_before_the_start_does_not_count() -> None:

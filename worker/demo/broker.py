@@ -31,6 +31,7 @@ KAFKA_VERSION: Final = "4.3.1"
 LOOPBACK: Final = "127.0.0.1"
 
 _LEAST_JAVA: Final = 17
+_JAVA_VERSION: Final = re.compile(r'version "(\d+)')
 _POM: Final = Path(__file__).parent / "kafka" / "pom.xml"
 _MAVEN_TIMEOUT_S: Final = 600.0
 _FORMAT_TIMEOUT_S: Final = 60.0
@@ -352,7 +353,7 @@ def _java_version(java: str) -> int | None:
         answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r'version "(\d+)', answer.stderr + answer.stdout)
+    found = _JAVA_VERSION.search(answer.stderr + answer.stdout)
     return int(found[1]) if found else None
 
 

@@ -1,6 +1,7 @@
 """`python -m training`: what is missing is one clear line and an exit code, whichever command finds out."""
 
 import csv
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,12 +10,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import training
 from training import authored
 from training import read as reading
 from training.__main__ import app
 from training.labels import Row, load_rows
 
-COMMANDS = ("read", "train", "average", "calibrate", "export", "evaluate", "card", "compare", "all")
+COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+README = (Path(training.__file__).parent / "README.md").read_text("utf-8")
 
 
 def refused(*arguments: str | Path, code: int = 2) -> str:
@@ -41,6 +44,15 @@ def test_help_needs_no_torch_and_names_every_command() -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert all(f" {command} " in ended.stdout for command in COMMANDS)
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    (drawn,) = re.findall(r"^ +(read ──► .*)$", README, re.MULTILINE)
+    called = set(re.findall(r"python -m training\s+([a-z]\w*)", README))
+
+    # `split` is a part of `read`.
+    assert called | set(re.findall(r"\w+", drawn)) - {"split"} == set(COMMANDS)
+    assert called <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
