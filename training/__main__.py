@@ -83,6 +83,7 @@ def read(data: Data, work: Work = WORK) -> None:
     from training.authored import read_authored
     from training.read import read_all
     from training.split import MIXES, dev_mix, split
+    from training.wrapped import wrapped
 
     if not data.is_dir():
         raise StartupError(f"--data: no folder {data}")
@@ -91,7 +92,8 @@ def read(data: Data, work: Work = WORK) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StartupError(f"no {error.filename}: training/README.md says where each set comes from") from error
     # Ours first: of two rows with the same text the first one stays, and ours know every label.
-    teach, measure = split(read_authored() + published)
+    ours = read_authored()
+    teach, measure = split(ours + wrapped(ours) + published)
     for name, rows in (("train", teach), ("dev", dev_mix(measure))):
         write_rows(work / f"{name}.jsonl", rows)
         print(f"{name}: {len(rows)} rows")

@@ -28,6 +28,7 @@ from training.recipe import (
     averaged,
 )
 from training.split import MIXES, rows_of
+from training.wrapped import WRAPPED
 from worker.classifier import LABELS
 
 
@@ -70,6 +71,7 @@ SETS: Final[Mapping[str, Set]] = {
 OURS: Final[Mapping[str, Set]] = {
     AUTHORED: Set("authored (synthetic)", "Apache-2.0", "this project"),
     LATER: Set("authored later (synthetic, none held back)", "Apache-2.0", "this project"),
+    WRAPPED: Set("authored, between kind words (synthetic)", "Apache-2.0", "this project"),
 }
 
 _TEXT: Final = """\
@@ -184,7 +186,8 @@ without most easily was cut off, and the rest fitted to make up for it (`trainin
 to do what the wide one does, layer by layer, and from our own what they are labelled. In the last of three such runs what
 annotators said counted a fifth, and what is narrower is the mean of its beginning (two fifths) and its end.{begun}
 A larger encoder (bge-small-en-v1.5, of 12 layers, MIT) learned {teacher:,} rows once, and the mean of what it and the wide one
-say taught the narrow model, with {taught:,} rows more. The model is a mean: {told}.
+say taught the narrow model, with {taught:,} rows more. In the last of these runs annotators alone told what is kind, and harm
+between kind words (`training/wrapped.py`) was among the rows. What is shipped: {told}.
 {augmented:.0%} of the rows that the long run sees are disguised anew each time (`training/augment.py`) and pass through the
 worker's normaliser again. The token head is fitted anew in the end, and on a mean's encoder what says `kindness` as well
 (`training/refit.py`).

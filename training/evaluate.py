@@ -54,9 +54,6 @@ _MISTAKES: Final = 4
 """So many rows have to be found that a precision leaves room for so many mistakes among them: of ten that happen to be right
 nobody knows whether nineteen in twenty are."""
 
-_COSTLY: Final = frozenset(HARM_LABELS) - {"profanity"}
-"""Labels of which a miss costs more than a false alarm."""
-
 _SMOOTHED: Final = 5
 """Steps of `_GRID` over whose mean a threshold is judged: a single one may be lucky."""
 
@@ -71,13 +68,17 @@ PICTURE: Final = "evaluation.png"
 ASSUMED_NEGATIVES: Final = frozenset({"sexually_explicit", "self_harm"})
 """Labels whose negatives are texts without a single word of that vocabulary: no set annotates enough of them."""
 
+_COSTLY: Final = frozenset(HARM_LABELS) - {"profanity"} - ASSUMED_NEGATIVES
+"""Labels of which a miss costs more than a false alarm. Of some the positives are so few that the lowest threshold that may be as
+good as the best is far below it."""
+
 THRESHOLD_LIMITS: Final = (0.05, 0.95)
 _GRID: Final = np.round(np.arange(THRESHOLD_LIMITS[0], THRESHOLD_LIMITS[1] + 0.001, 0.01), 3)
 # A soft target in between is a tie among annotators: neither answer would be wrong.
 _NO_AT_MOST: Final = 0.35
 _YES_FROM: Final = 0.65
 _TERM_FEWEST: Final = 30
-_SOUNDS_KIND: Final = "kind/"
+_SOUNDS_KIND: Final = ("kind/", "wrapped/")
 
 Array = np.ndarray[Any, Any]
 
@@ -154,8 +155,8 @@ def macro_f1(truth: Array, found: Array) -> float:
 def operating_threshold(rows: Sequence[Row], scores: Array, label: str) -> float | None:
     """A threshold whose macro-F1 is as good as the best, as far as so many rows can tell.
 
-    The lowest of those for harm, since what is missed costs more than what is looked at in vain; the middle one for kindness, and
-    for swear words, which may be aimed at nobody.
+    The lowest of those for harm, since what is missed costs more than what is looked at in vain; the middle one for kindness, for
+    swear words, which may be aimed at nobody, and where so few rows tell that the lowest is far from the best.
     Sets whose annotators asked the label's own question count by their rows on the rarer side, which is how surely they can tell;
     where others decide, each is an opinion, and counts the same. None where no set has `FEWEST` rows on both sides.
     """

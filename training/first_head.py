@@ -35,6 +35,7 @@ TAUGHT: Final[Mapping[str, int]] = {
     # … and those that were written or chosen to be harmful, some so that it does not show: whom not.
     "authored": 16_549,
     "authored_later": 545,
+    "authored_wrapped": 6_000,
     "dynahate": 12_000,
     "hatemoji": 4_706,
     "paradetox": 5_000,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from training.authored import LATER, SOURCE
+from training.wrapped import WRAPPED
 
 MINILM: Final = "minilm"
 BGE_SMALL: Final = "bge-small"
@@ -51,6 +52,8 @@ class Recipe:
     """Of how far its layers' outputs are from those of the first teacher, who has as many, beside 1 for the label head's loss."""
     untaught: tuple[str, ...] = ()
     """Sets whose rows are learned from their annotators alone: what the teachers are bad at."""
+    untaught_labels: tuple[str, ...] = ()
+    """Labels of which that is so wherever an annotator knows them; elsewhere the teachers tell them like the others."""
     skips: int = 0
     """So many epochs of its mix count as seen: what its first one sees is what another run left to it."""
     keep: tuple[int, ...] = ()
@@ -70,7 +73,7 @@ AGAIN: Final = ("again", "again_too")
 NARROW: Final = ("narrow", "narrow_too", "narrow_longer")
 TEACHER: Final = "teacher"
 """A larger encoder, which knows some things better than what is refined."""
-TAUGHT: Final = ("taught", "taught_longer")
+TAUGHT: Final = ("taught", "taught_longer", "taught_last")
 AVERAGED: Final = "averaged"
 """The mean of the runs, with which others begin."""
 REFINED: Final = "refined"
@@ -121,6 +124,16 @@ RUNS: Final[Mapping[str, Recipe]] = {
     ),
     TAUGHT[0]: replace(_BY_TWO, begins=NARROW[2], mix="of_two", alike=0.0, seed=64),
     TAUGHT[1]: replace(_BY_TWO, begins=TAUGHT[0], mix="of_two_longer", learning_rate=1.5e-4, seed=65),
+    # Neither of them is good at kindness; and what stands between kind words is new to both.
+    TAUGHT[2]: replace(
+        _BY_TWO,
+        begins=TAUGHT[1],
+        mix="of_two_last",
+        untaught=(SOURCE, LATER, WRAPPED),
+        untaught_labels=("kindness",),
+        learning_rate=1.5e-4,
+        seed=66,
+    ),
 }
 
 Shares = Mapping[tuple[str, int | None], float]
@@ -141,8 +154,8 @@ REFINEMENT: Final[Shares] = {(AVERAGED, None): 0.5, **{(run, None): 0.25 for run
 NARROWED: Final[Shares] = {(NARROW[1], None): 0.4, (NARROW[2], None): 0.6}
 """Of what is narrower: what the last run began with, and its end."""
 
-TOLD: Final[Shares] = {(NARROWER, None): 0.3, (TAUGHT[1], None): 0.7}
-"""Of the model: that, and the end of what two have taught."""
+TOLD: Final[Shares] = {(TAUGHT[2], None): 1.0}
+"""Of the model: the end of what two have taught. In a mean with what came before, kind words talk it out of harm again."""
 
 
 def averaged() -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from training.model import Screener, in_bfloat16
 from training.recipe import Recipe
 from training.split import share
 from training.train import WEIGHTS, load_trained, token_marks
+from training.wrapped import WRAPPED
 from worker.classifier import LABELS
 
 SPANS_SET: Final = "toxic_spans"
@@ -29,9 +30,9 @@ _SPANS_BATCH: Final = 8_192
 _SPANS_RATE: Final = 3e-3
 
 KINDNESS: Final = "kindness"
-KIND_SETS: Final[Mapping[str, int]] = {"goemotions": 12_000, SOURCE: 5_000, LATER: 1_400}
+KIND_SETS: Final[Mapping[str, int]] = {"goemotions": 40_000, SOURCE: 5_000, LATER: 1_400, WRAPPED: 2_500}
 """Whose rows say what is kind, and how many of them are asked at most: people's view of it, and ours of what only sounds so."""
-_KIND_STEPS: Final = 300
+_KIND_STEPS: Final = 600
 _KIND_RATE: Final = 2e-3
 _STAY: Final = 1e-3
 """What a step away from the mean costs, beside the loss."""

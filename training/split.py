@@ -13,6 +13,7 @@ from typing import Final
 from training.authored import LATER
 from training.authored import SOURCE as AUTHORED
 from training.labels import Row
+from training.wrapped import WRAPPED
 
 DEV_SHARE: Final = 0.05
 
@@ -177,6 +178,32 @@ OF_TWO_LONGER: Final[Mapping[str, int]] = {
 }
 """For it to learn the same for an hour."""
 
+OF_TWO_LAST: Final[Mapping[str, int]] = {
+    "dynahate": 22_000,
+    "hatemoji": 12_000,
+    "jigsaw": 8_000,
+    "jigsaw_balanced": 5_000,
+    "toxic_spans": 6_000,
+    "paradetox": 7_000,
+    "cad": 4_000,
+    "hatexplain": 4_000,
+    "mhs": 4_000,
+    "implicit_hate": 3_000,
+    "stormfront": 2_000,
+    "davidson": 2_000,
+    "edos": 2_500,
+    "misogyny": 2_000,
+    "foxnews": 800,
+    "context_toxicity": 4_000,
+    "convabuse": 1_200,
+    "goemotions": 40_000,
+    "hopeedi": 800,
+    AUTHORED: 16_000,
+    LATER: 6_000,
+    WRAPPED: 9_000,
+}
+"""For it to learn that of all, once more, and of kindness what people say."""
+
 MIXES: Final[Mapping[str, Mapping[str, int]]] = {
     "broad": PER_EPOCH,
     "once": ONCE,
@@ -185,10 +212,15 @@ MIXES: Final[Mapping[str, Mapping[str, int]]] = {
     "longer": LONGER,
     "of_two": OF_TWO,
     "of_two_longer": OF_TWO_LONGER,
+    "of_two_last": OF_TWO_LAST,
 }
 
 DEV_QUOTA: Final = 1_200
 """Dev rows to take of each set, at most: what measures must not be one set's opinion."""
+
+WHOLE_IN_DEV: Final = frozenset({"dynahate", "goemotions", AUTHORED})
+"""Those whose authors asked our own question: the thresholds of two labels go by them, and 1,200 of GoEmotions' 5,421 rows were
+lucky by .02 of F1."""
 
 _HALF: Final = 0.5
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
@@ -246,8 +278,10 @@ def rows_of(source: str, quotas: Mapping[str, int], *, last: bool = False) -> in
 
 
 def dev_mix(dev: Sequence[Row], quota: int = DEV_QUOTA) -> list[Row]:
-    """What measures: of each set at most `quota` rows, at that set's own rates; of the authored rows all."""
-    return [r for source, found in _by_source(dev).items() for r in (found if source == AUTHORED else found[:quota])]
+    """What measures: of each set at most `quota` rows, at that set's own rates; of some sets all."""
+    return [
+        r for source, found in _by_source(dev).items() for r in (found if source in WHOLE_IN_DEV else found[:quota])
+    ]
 
 
 def halves(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:

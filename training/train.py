@@ -135,7 +135,7 @@ def _loss(
         says = torch.stack([logits.float() for logits, _, _ in views]).mean(0)
         says_where = torch.stack([logits.float() for _, logits, _ in views]).mean(0)
         share = recipe.taught * asked.unsqueeze(1)
-        targets, known = told(targets, known, says, share)
+        targets, known = told(targets, known, says, share * (1 - known * _alone(recipe).to(device)))
         where, where_known = told(where, where_known, says_where, (share * mask).unsqueeze(2))
     with in_bfloat16(device.type, recipe.bf16):
         logits, token_logits, states = model.look(ids, mask)
@@ -144,6 +144,11 @@ def _loss(
     if teachers and recipe.alike:
         loss = loss + recipe.alike * unlike(states, views[0][2], mask)
     return loss
+
+
+def _alone(recipe: Recipe) -> Tensor:
+    """1 for each label of which annotators, where they know it, have the whole say; [labels]."""
+    return torch.tensor([float(label in recipe.untaught_labels) for label in LABELS])
 
 
 def kept(step: int) -> str:

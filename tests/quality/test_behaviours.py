@@ -1,8 +1,8 @@
 """What the shipped models make of comments that were written to be judged: one line per behaviour.
 
-The rows are the held-back part of `training/authored/`, which no training saw. A behaviour fails when fewer of its rows than
-its floor in `floors.yaml` are judged as their author meant, at the shipped thresholds. A floor is a promise: raise it when the
-model gets better, and lower it only with a reason in the commit.
+The rows are the held-back part of `training/authored/`, which no training saw, some of it between kind words. A behaviour fails
+when fewer of its rows than its floor in `floors.yaml` are judged as their author meant, at the shipped thresholds. A floor is a
+promise: raise it when the model gets better, and lower it only with a reason in the commit.
 """
 
 from collections import defaultdict
@@ -17,6 +17,7 @@ from training.authored import read_authored
 from training.evaluate import Model, is_right
 from training.labels import Row
 from training.split import split
+from training.wrapped import wrapped
 from worker.cli_scoring import model_thresholds
 from worker.onnx import model_folder
 
@@ -25,7 +26,8 @@ FLOORS: Mapping[str, float] = yaml.safe_load(Path(__file__).with_name("floors.ya
 
 @pytest.fixture(scope="module")
 def held_back() -> Mapping[str, list[Row]]:
-    _, rows = split(read_authored())
+    authored = read_authored()
+    _, rows = split(authored + wrapped(authored))
     by_behaviour: dict[str, list[Row]] = defaultdict(list)
     for r in rows:
         assert r.behaviour is not None
@@ -58,6 +60,6 @@ def test_every_behaviour_has_a_floor_and_every_floor_a_behaviour(held_back: Mapp
 @pytest.mark.parametrize("behaviour", FLOORS)
 def test_behaviour(behaviour: str, model: str, verdicts: Mapping[str, list[bool]]) -> None:
     right, of = sum(verdicts[behaviour]), len(verdicts[behaviour])
-    RESULTS[model, behaviour] = (right, of, FLOORS[behaviour])
+    RESULTS[f"{model}, held-back rows", behaviour] = (right, of, FLOORS[behaviour])
 
     assert right / of >= FLOORS[behaviour], f"{right} of {of} as meant, and the floor is {FLOORS[behaviour]:.0%}"

@@ -240,18 +240,42 @@ def test_what_nobody_annotated_is_learned_from_the_teacher(rows: list[Row], tmp_
     train(rows, tmp_path / "teacher", replace(SHORT, epochs=6))
     kind = [replace(r, targets={"kindness": r.targets["kindness"]}, spans=None) for r in rows]
     of_insult = {}
-    for name, teachers, untaught in (
-        ("alone", (), ()),
-        ("taught", ("teacher",), ()),
-        ("not asked", ("teacher",), ("test",)),
+    for name, teachers, untaught, untaught_labels in (
+        ("alone", (), (), ()),
+        ("taught", ("teacher",), (), ()),
+        ("not asked", ("teacher",), ("test",), ()),
+        # Where nobody knows a label, it is asked for all the same.
+        ("of kindness alone", ("teacher",), (), ("kindness", "insult")),
     ):
-        train(kind, tmp_path / name, replace(SHORT, epochs=6, teachers=teachers, untaught=untaught))
+        recipe = replace(SHORT, epochs=6, teachers=teachers, untaught=untaught, untaught_labels=untaught_labels)
+        train(kind, tmp_path / name, recipe)
         model, tokenizer = load_trained(tmp_path / name)
         with torch.inference_mode():
             logits, _ = model(*pad(tokenizer(["you are fool number 3", "thank you 4 times"])["input_ids"]))
         of_insult[name] = float(logits[0, 3] - logits[1, 3])
 
     assert of_insult["taught"] > 1 > max(of_insult["alone"], of_insult["not asked"])
+    assert of_insult["of kindness alone"] > 1
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_of_an_untaught_label_annotators_have_the_whole_say(rows: list[Row], tmp_path: Path) -> None:
+    """A teacher who says yes to everything is believed, but where somebody knows better."""
+    train(rows, tmp_path / "yes", SHORT)
+    of = torch.load(tmp_path / "yes" / WEIGHTS, weights_only=True)
+    of["head.weight"].zero_()
+    of["head.bias"].fill_(6.0)
+    torch.save(of, tmp_path / "yes" / WEIGHTS)
+    says = {}
+    for untaught_labels in ((), ("kindness",)):
+        run = tmp_path / f"run{len(untaught_labels)}"
+        train(rows, run, replace(SHORT, epochs=6, teachers=("yes",), taught=1.0, untaught_labels=untaught_labels))
+        model, tokenizer = load_trained(run)
+        with torch.inference_mode():
+            logits, _ = model(*pad(tokenizer(["you are fool number 3"])["input_ids"]))
+        says[untaught_labels] = float(logits[0, -1])
+
+    assert says[()] > 0 > says["kindness",]
 
 
 @pytest.mark.usefixtures("_tiny")
