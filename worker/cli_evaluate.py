@@ -190,9 +190,9 @@ def _check_groups(labelled: Labelled, groups: Sequence[str]) -> None:
 
 def _labels(screener: Screener) -> set[str]:
     """What the model scores. Raises FatalError where it does not work at all."""
-    scores = screener.score([PROBE])[PROBE]
-    assert not isinstance(scores, Rejection)  # noqa: S101  for the type checker: a failing probe raises
-    return set(scores)
+    found = screener.find([PROBE])[PROBE]
+    assert not isinstance(found, Rejection)  # noqa: S101  for the type checker: a failing probe raises
+    return set(found.scores)
 
 
 def _ordered(labels: set[str]) -> list[str]:
@@ -209,13 +209,13 @@ def _score(screener: Screener, rows: Sequence[LabelledRow]) -> tuple[list[Labell
         for start in range(0, len(rows), _WINDOW):
             window = rows[start : start + _WINDOW]
             texts = [normalise(row.text) for row in window]
-            of_text = screener.score(list(dict.fromkeys(texts)))
+            of_text = screener.find(list(dict.fromkeys(texts)))
             for row, text in zip(window, texts, strict=True):
                 if isinstance(found := of_text[text], Rejection):
                     unscored.append(BadRow(row.line, found.message))
                 else:
                     scored.append(row)
-                    scores.append(found)
+                    scores.append(found.scores)
             bar.update(task, advance=len(window))
     return scored, scores, unscored
 

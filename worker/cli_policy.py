@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.classifier import LABELS
+from worker.classifier import LABELS, Found
 from worker.codec import decode_comment, typed
 from worker.errors import InvalidRecord, PolicyError, StartupError
 from worker.language import UNDETERMINED, Detection, Language, settle
 from worker.operating_points import Points, operating_points_of
-from worker.policy import Policy, Rule, Verdict, departure
+from worker.policy import Policy, Rule, Verdict, departure, hurts
 from worker.policy_file import load_policy, preset_path, write_scores
 from worker.policy_shape import not_one_of
 from worker.records import Action, AgeBand, PolicyVersion, ReasonGiven
@@ -46,7 +46,8 @@ class Nearest(msgspec.Struct, frozen=True):
 class BandExplained(msgspec.Struct, frozen=True):
     """What one audience gets; `nearest` only where nothing fired.
 
-    `passed_over` names rules that a score reached and that do nothing, since the model does not know the language.
+    `passed_over` names rules that a score reached and that do nothing, since the model does not know the language, or since it
+    points at a place that hurts in what would be shown first.
     """
 
     verdict: Verdict
@@ -125,14 +126,14 @@ def explain(
     if (text is None) == (scores is None):
         _stop(["explain: give either a text or --scores"])
     _check(text, language)
-    given, detected = (
-        _score(text, model, label_map) if text is not None else (_parse_scores(scores or ""), UNDETERMINED)
+    found, detected = (
+        _find(text, model, label_map) if text is not None else (Found(_parse_scores(scores or "")), UNDETERMINED)
     )
     told = settle(language, detected)
     if community is not None and community not in loaded.communities:
         typer.echo(f"{policy}: says nothing of the community {community}; its general rules apply", err=True)
-    bands = {band: _explain_band(loaded, given, told, band, community) for band in AgeBand}
-    explained = Explained(loaded.version, community, given, told.tag, told.supported, bands)
+    bands = {band: _explain_band(loaded, found, told, band, community) for band in AgeBand}
+    explained = Explained(loaded.version, community, found.scores, told.tag, told.supported, bands)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(explained)).decode())
     else:
@@ -167,11 +168,11 @@ def _stop(problems: Sequence[str]) -> NoReturn:
     raise typer.Exit(_EXIT_WRONG_INPUT)
 
 
-def _score(text: str, model: str, label_map: Path | None) -> tuple[Mapping[str, float], Detection]:
+def _find(text: str, model: str, label_map: Path | None) -> tuple[Found, Detection]:
     # Only here, because it loads the model's runtime, and everything else in this file is quick.
-    from worker.cli_scoring import detect_language, score_text  # noqa: PLC0415
+    from worker.cli_scoring import detect_language, find_in  # noqa: PLC0415
 
-    return score_text(text, model, label_map), detect_language(text)
+    return find_in(text, model, label_map), detect_language(text)
 
 
 def _check(text: str | None, language: str | None) -> None:
@@ -224,16 +225,18 @@ def _read_score(value: object) -> float | None:
 
 
 def _explain_band(
-    policy: Policy, scores: Mapping[str, float], language: Language, band: AgeBand, community_id: str | None
+    policy: Policy, found: Found, language: Language, band: AgeBand, community_id: str | None
 ) -> BandExplained:
-    verdict = policy.decide(scores, band, community_id, language_supported=language.supported)
+    scores, pointed_at = found.scores, [span.label for span in found.spans]
+    verdict = policy.decide(scores, band, community_id, language_supported=language.supported, pointed_at=pointed_at)
     rules = [(label, rule) for label, rule in policy.rules_for(band, community_id) if label in scores]
     fired: dict[str, str] = {}
     for label, rule in rules:  # the strongest of each label first
         if scores[label] >= rule.threshold:
             fired.setdefault(label, rule.name)
     named = {reason.rule for reason in verdict.reasons}
-    passed_over = [name for name in fired.values() if name not in named] if language.supported is False else []
+    is_guess = language.supported is False
+    passed_over = [name for name in fired.values() if name not in named] if is_guess or hurts(pointed_at) else []
     short = [(label, rule) for label, rule in rules if scores[label] < rule.threshold]
     return BandExplained(verdict, None if verdict.reasons else _nearest(short, scores), passed_over)
 
@@ -260,7 +263,8 @@ def _table(explained: Explained) -> Table:
         why = [_why(reason) for reason in verdict.reasons]
         if near := row.nearest:
             why = [f"nearest: {near.label} {near.score:.4f}, {near.missing:.4f} below {near.threshold:g}  {near.rule}"]
-        why += [f"passed over, the model does not know the language: {name}" for name in row.passed_over]
+        passed = "the model does not know the language" if explained.language_supported is False else "a place hurts"
+        why += [f"passed over, {passed}: {name}" for name in row.passed_over]
         # Text, because a name in square brackets would be read as markup.
         cells = (band, Text(verdict.action, STYLES[verdict.action]), verdict.category or "", Text("\n".join(why)))
         table.add_row(*cells)

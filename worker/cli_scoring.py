@@ -1,10 +1,10 @@
 """Model and policy for the commands that need no Kafka."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from worker.classifier import LABELS
+from worker.classifier import LABELS, Found
 from worker.errors import FatalError, StartupError
 from worker.files import read_json
 from worker.language import UNDETERMINED, Detection
@@ -56,17 +56,17 @@ def detect_language(text: str) -> Detection:
     return load_detector()([normalise(text)])[0]
 
 
-def score_text(text: str, model: str | None, label_map: Path | None = None) -> Mapping[str, float]:
-    """The scores of one text.
+def find_in(text: str, model: str | None, label_map: Path | None = None) -> Found:
+    """What the model finds in one text; places in it as it is normalised.
 
     Raises:
         FatalError: the model cannot score it.
     """
     normalised = normalise(text)
-    scores = open_screener(model, None, label_map=label_map).score([normalised])[normalised]
-    if isinstance(scores, Rejection):
-        raise FatalError(scores.message)
-    return scores
+    found = open_screener(model, None, label_map=label_map).find([normalised])[normalised]
+    if isinstance(found, Rejection):
+        raise FatalError(found.message)
+    return found
 
 
 def model_thresholds(model: str | None) -> dict[str, float] | None:

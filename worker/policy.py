@@ -16,7 +16,11 @@ from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion,
 VERSION: Final = "3"
 """Raised whenever the same policy may come to another action on the same scores, since decisions are named by it."""
 
-_NOT_IN_PRAISE: Final = frozenset(HARM_LABELS) - {"profanity"}
+_NOT_IN_PRAISE: Final = frozenset({"insult", "identity_attack", "threat"})
+"""The labels of places that hurt somebody. What else is pointed at may be a swear word, which may stand in praise."""
+
+_GENERAL: Final = frozenset({"toxicity", "severe_toxicity"})
+"""Labels that say that something is wrong and not what."""
 
 KNOWN_BANDS: Final = tuple(band for band in AgeBand if band is not AgeBand.UNKNOWN)
 """The bands that a policy can name, youngest first. What an unknown audience gets is derived from them."""
@@ -154,8 +158,8 @@ class Policy:
     ) -> Verdict:
         """Apply the rules for this audience. A label without a score never fires.
 
-        `pointed_at`: the labels of the places that the model points at. Where one of them is of harm, a text is not highlighted
-        however kind the rest of it is; a swear word may stand in praise.
+        `pointed_at`: the labels of the places that the model points at. Where one of them hurts somebody, a text is not
+        highlighted, however kind the rest of it is.
 
         A language that the model does not know (False; None is one that cannot be told) brings in its own rule beside the
         scores. They are guesses then, so what they would remove is held for a person, and nothing is nudged or highlighted.
@@ -164,7 +168,7 @@ class Policy:
             ValueError: a score is NaN, which would otherwise pass for harmless.
         """
         severity, reasons = self._of_scores(scores, audience, community_id)
-        if not _NOT_IN_PRAISE.isdisjoint(pointed_at):
+        if hurts(pointed_at):
             reasons = _without_praise(reasons)
         if language_supported is False:
             reasons = _of_guesses(reasons)
@@ -175,8 +179,7 @@ class Policy:
         if not reasons:
             return Verdict(Action.ALLOW, None, severity, reasons)
         reasons = self._seen_by_a_person(reasons)
-        # Stable, so that equals stay in the order of LABELS. No score is behind every score.
-        reasons.sort(key=lambda reason: (-reason.action.strength, math.inf if reason.score is None else -reason.score))
+        reasons.sort(key=self._rank)
         first = reasons[0]
         if first.action is not Action.HIGHLIGHT:
             reasons = _without_praise(reasons)
@@ -205,6 +208,14 @@ class Policy:
             )
         return severity, reasons
 
+    def _rank(self, reason: ReasonGiven) -> tuple[int, bool, bool, float]:
+        """The strongest action first, then a danger, then what says more than that something is wrong, then the higher score.
+
+        No score is behind every score, and what is equal in all stays in the order of LABELS.
+        """
+        score = math.inf if reason.score is None else -reason.score
+        return -reason.action.strength, reason.label not in self._dangers, reason.label in _GENERAL, score
+
     def _seen_by_a_person(self, reasons: list[ReasonGiven]) -> list[ReasonGiven]:
         """Raise to `escalate` what is held for danger where another label would remove it: nobody would look at it any more.
 
@@ -225,6 +236,11 @@ class Policy:
     def _rows(self, audience: AgeBand | None, community_id: str | None) -> tuple[_Row, ...]:
         table = self._default if community_id is None else self._communities.get(community_id, self._default)
         return table[audience or AgeBand.UNKNOWN]
+
+
+def hurts(pointed_at: Iterable[str]) -> bool:
+    """Whether a model that points at places with these labels points at harm to somebody."""
+    return not _NOT_IN_PRAISE.isdisjoint(pointed_at)
 
 
 def departure(reason: ReasonGiven) -> str:

@@ -210,10 +210,9 @@ class Screener:
         # One of them is to blame; alone, it says so itself.
         return [detected for text in texts for detected in self._detect_each([text])]
 
-    def score(self, texts: Sequence[str]) -> dict[str, Scores | Rejection]:
-        """Score distinct normalised texts, those seen before from memory. Errors as in `screen`."""
-        found = self._find({text: self._cache.key(text) for text in texts})
-        return {text: result if isinstance(result, Rejection) else result.scores for text, result in found.items()}
+    def find(self, texts: Sequence[str]) -> dict[str, Found | Rejection]:
+        """What is in distinct normalised texts, in those seen before from memory. Errors as in `screen`."""
+        return self._find({text: self._cache.key(text) for text in texts})
 
     def _find(self, keys: Mapping[str, bytes]) -> dict[str, Found | Rejection]:
         """What is in texts, by their digests."""

@@ -636,7 +636,7 @@ MUTANTS: Final = (
     Mutant(
         "weaker action wins",
         "a threat with a rude word in it is only limited",
-        Edit("worker/policy.py", "(-reason.action.strength, ", "(reason.action.strength, "),
+        Edit("worker/policy.py", "return -reason.action.strength, ", "return reason.action.strength, "),
         _POLICY,
     ),
     Mutant(

@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.fakes import detect
+from worker.classifier import Found
 from worker.cli_policy import app
 from worker.policy_file import preset_names, preset_path
+from worker.records import Span
 
 GOOD = """\
 id: mine
@@ -204,11 +206,11 @@ def test_explain_scores_a_text_with_the_model(good: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
 
-    def score_text(text: str, model: str | None, label_map: Path | None) -> dict[str, float]:
-        return {"insult": 0.95 if (text, model, label_map) == ("you fool", "small", None) else 0.1}
+    def find_in(text: str, model: str | None, label_map: Path | None) -> Found:
+        return Found({"insult": 0.95 if (text, model, label_map) == ("you fool", "small", None) else 0.1})
 
     scoring = ModuleType("worker.cli_scoring")
-    scoring.__dict__.update(score_text=score_text, detect_language=lambda text: detect([text])[0])
+    scoring.__dict__.update(find_in=find_in, detect_language=lambda text: detect([text])[0])
     monkeypatch.setitem(sys.modules, "worker.cli_scoring", scoring)
 
     result = run("explain", "you fool", "--model", "small", "--policy", good)
@@ -222,6 +224,23 @@ def test_explain_scores_a_text_with_the_model(good: str, tmp_path: Path, monkeyp
     assert row(foreign.stdout, "under_13") == held
     assert row(foreign.stdout, "adult").startswith("adult allow nearest: insult 0.1000")
     assert "insult 0.100; language de, which the model does not know" in foreign.stdout
+
+
+def test_explain_says_what_the_worker_would_do_where_a_place_hurts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = tmp_path / "kind.yaml"
+    kind.write_text("{id: kind, version: 1, labels: {kindness: {all: {highlight: 0.8}}}}", encoding="utf-8")
+    found = Found({"kindness": 0.9, "insult": 0.1}, (Span(0, 4, "insult", 0.6),))
+    scoring = ModuleType("worker.cli_scoring")
+    scoring.__dict__.update(find_in=lambda *_: found, detect_language=lambda text: detect([text])[0])
+    monkeypatch.setitem(sys.modules, "worker.cli_scoring", scoring)
+
+    result = run("explain", "thanks, fool", "--policy", str(kind))
+
+    assert row(result.stdout, "adult").startswith(
+        "adult allow passed over, a place hurts: labels.kindness.all.highlight"
+    )
 
 
 @pytest.mark.parametrize(
@@ -249,12 +268,12 @@ def test_explain_asks_the_model_and_the_policy_that_the_worker_beside_it_has(
 ) -> None:
     asked = []
 
-    def score_text(text: str, model: str | None, label_map: Path | None) -> dict[str, float]:
+    def find_in(text: str, model: str | None, label_map: Path | None) -> Found:
         asked.append((text, model, label_map))
-        return {"insult": 0.95}
+        return Found({"insult": 0.95})
 
     scoring = ModuleType("worker.cli_scoring")
-    scoring.__dict__.update(score_text=score_text, detect_language=lambda text: detect([text])[0])
+    scoring.__dict__.update(find_in=find_in, detect_language=lambda text: detect([text])[0])
     monkeypatch.setitem(sys.modules, "worker.cli_scoring", scoring)
     for name, value in (("MODEL", "fast"), ("POLICY", good), ("LABEL_MAP", "names.json")):
         monkeypatch.setenv(f"SCREENER_{name}", value)

@@ -33,7 +33,7 @@ def test_precisions_are_those_of_the_model_that_scores(tmp_path: Path) -> None:
 
 
 def test_scores_need_no_policy_whatever_the_default_one_asks_for(tmp_path: Path) -> None:
-    assert cli_scoring.score_text("stupid", str(tmp_path))["insult"] == 0.9
+    assert cli_scoring.find_in("stupid", str(tmp_path)).scores["insult"] == 0.9
     assert cli_scoring.open_screener(str(tmp_path), None).policy.id == "none"
 
 
@@ -43,12 +43,12 @@ def test_who_only_wants_scores_loads_no_detector(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(cli_scoring, "load_detector", fail)
 
-    assert cli_scoring.score_text("stupid", None)["insult"] == 0.9
+    assert cli_scoring.find_in("stupid", None).scores["insult"] == 0.9
 
 
 def test_a_text_that_cannot_be_scored_says_nothing_of_itself() -> None:
     with pytest.raises(FatalError, match=r"^the model cannot score this text: raised at fakes\.py:\d+$"):
-        cli_scoring.score_text(POISON, None)
+        cli_scoring.find_in(POISON, None)
 
 
 def test_a_language_is_that_of_the_normalised_text() -> None:

@@ -114,7 +114,7 @@ def test_one_reason_a_label_strongest_first_then_by_score_then_in_the_order_of_l
 
     verdict = equals.decide({"profanity": 0.9, "threat": 0.6, "insult": 0.5, "toxicity": 0.5}, ADULT, None)
 
-    assert [reason.label for reason in verdict.reasons] == ["threat", "toxicity", "insult", "profanity"]
+    assert [reason.label for reason in verdict.reasons] == ["threat", "insult", "toxicity", "profanity"]
     assert verdict.category == "threat"
 
 
@@ -124,13 +124,37 @@ def test_the_strongest_action_wins_even_over_a_higher_score() -> None:
     assert (verdict.action, verdict.category) == (Action.ESCALATE, "threat")
 
 
+RANKED = policy(
+    "{toxicity: {all: {hold: 0.5}}, insult: {all: {hold: 0.5}}, identity_attack: {all: {hold: 0.5}},"
+    " threat: {all: {hold: 0.2, escalate: 0.9}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("given_scores", "order"),
+    [
+        ({"toxicity": 0.99, "threat": 0.3}, ["threat", "toxicity"]),
+        ({"toxicity": 0.99, "insult": 0.6}, ["insult", "toxicity"]),
+        ({"toxicity": 0.99, "insult": 0.6, "identity_attack": 0.7}, ["identity_attack", "insult", "toxicity"]),
+        ({"insult": 0.99, "threat": 0.3}, ["threat", "insult"]),
+    ],
+)
+def test_of_equal_actions_the_danger_is_named_first_and_what_says_least_last(
+    given_scores: dict[str, float], order: list[str]
+) -> None:
+    verdict = RANKED.decide(given_scores, CHILD, None)
+
+    assert [reason.label for reason in verdict.reasons] == order
+    assert verdict.category == order[0]
+
+
 def test_highlight_stands_alone() -> None:
     verdict = MIXED.decide({"kindness": 0.8, "insult": 0.3}, ADULT, None)
 
     assert (verdict.action, verdict.category, verdict.severity) == (Action.HIGHLIGHT, "kindness", 0.3)
 
 
-@pytest.mark.parametrize("label", [label for label in HARM_LABELS if label != "profanity"])
+@pytest.mark.parametrize("label", ["insult", "identity_attack", "threat"])
 def test_nothing_is_highlighted_where_a_place_hurts(label: str) -> None:
     verdict = MIXED.decide({"insult": 0.3, "kindness": 0.9}, ADULT, None, pointed_at=["profanity", label])
 
@@ -138,7 +162,7 @@ def test_nothing_is_highlighted_where_a_place_hurts(label: str) -> None:
 
 
 def test_a_swear_word_may_stand_in_praise() -> None:
-    assert MIXED.decide({"kindness": 0.9}, ADULT, None, pointed_at=["profanity"]).action == "highlight"
+    assert MIXED.decide({"kindness": 0.9}, ADULT, None, pointed_at=["profanity", "toxicity"]).action == "highlight"
 
 
 def test_what_is_pointed_at_changes_no_other_action() -> None:
@@ -542,7 +566,8 @@ def test_no_preset_removes_below_the_precision_that_it_states(name: str, model: 
     ]
 
     assert removing
-    assert {threshold == MODELS[model][label][0.95] for label, threshold in removing} == {True}
+    sure = {label: MODELS[model][label][0.95] for label, _ in removing}
+    assert all((at := sure[label]) is not None and threshold >= at for label, threshold in removing)
 
 
 @pytest.mark.parametrize("model", MODELS)
