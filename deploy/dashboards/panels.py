@@ -185,6 +185,8 @@ def chart(
             [
                 dashboard.DynamicConfigValue("unit", its_unit),
                 dashboard.DynamicConfigValue("custom.axisPlacement", "right"),
+                # As above: of nothing but zeros, a share would reach to a hundred times all.
+                dashboard.DynamicConfigValue("custom.axisSoftMax", 1),
             ],
         )
     return builder.build()
