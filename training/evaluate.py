@@ -22,7 +22,7 @@ from training.augment import obfuscate
 from training.authored import FOLDER as AUTHORED_FOLDER
 from training.authored import SOURCE as AUTHORED
 from training.authored import shared_slots
-from training.labels import SPAN_LABELS, Row
+from training.labels import NO_AT_MOST, SPAN_LABELS, YES_FROM, Row
 from training.spans import best_threshold, character_f1
 from training.split import halves
 from worker.batching import CPU_TOKENS
@@ -74,9 +74,6 @@ good as the best is far below it."""
 
 THRESHOLD_LIMITS: Final = (0.05, 0.95)
 _GRID: Final = np.round(np.arange(THRESHOLD_LIMITS[0], THRESHOLD_LIMITS[1] + 0.001, 0.01), 3)
-# A soft target in between is a tie among annotators: neither answer would be wrong.
-_NO_AT_MOST: Final = 0.35
-_YES_FROM: Final = 0.65
 _TERM_FEWEST: Final = 30
 _SOUNDS_KIND: Final = ("kind/", "wrapped/")
 
@@ -133,12 +130,12 @@ def cells(rows: Sequence[Row], label: str) -> tuple[list[int], list[bool]]:
     chosen, truth = [], []
     for i, r in enumerate(rows):
         target = r.targets.get(label)
-        if target is None or _NO_AT_MOST < target < _YES_FROM:
+        if target is None or NO_AT_MOST < target < YES_FROM:
             continue
         if label in r.assumed and not (label in ASSUMED_NEGATIVES and target == 0):
             continue
         chosen.append(i)
-        truth.append(target >= _YES_FROM)
+        truth.append(target >= YES_FROM)
     return chosen, truth
 
 
@@ -278,11 +275,11 @@ def is_right(r: Row, scores: Mapping[str, float], thresholds: Mapping[str, float
     for label, target in r.targets.items():
         if (
             label == "severe_toxicity"
-            or _NO_AT_MOST < target < _YES_FROM
-            or (label == "kindness" and target < _YES_FROM and not sounds_kind)
+            or NO_AT_MOST < target < YES_FROM
+            or (label == "kindness" and target < YES_FROM and not sounds_kind)
         ):
             continue
-        if (scores[label] >= thresholds[label]) != (target >= _YES_FROM):
+        if (scores[label] >= thresholds[label]) != (target >= YES_FROM):
             return False
     return True
 
@@ -306,8 +303,8 @@ def harm_found(rows: Sequence[Row], flagged: Sequence[bool]) -> dict[str, tuple[
     counts: dict[str, list[bool]] = defaultdict(list)
     for r, found in zip(rows, flagged, strict=True):
         known = [target for label, target in r.targets.items() if label in HARM_LABELS]
-        harmful = any(target >= _YES_FROM for target in known)
-        if r.behaviour is not None and (harmful or all(target <= _NO_AT_MOST for target in known)):
+        harmful = any(target >= YES_FROM for target in known)
+        if r.behaviour is not None and (harmful or all(target <= NO_AT_MOST for target in known)):
             counts[r.behaviour].append(bool(found) == harmful)
     return {name: (sum(right), len(right)) for name, right in sorted(counts.items())}
 

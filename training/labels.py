@@ -34,6 +34,11 @@ SPANS_TRIAL: Final = "semeval-2021-task-5-trial"
 """The group of the rows on which agreement about places is measured."""
 
 
+NO_AT_MOST: Final = 0.35
+YES_FROM: Final = 0.65
+"""A soft target in between is a tie among annotators: neither answer would be wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One text and what is known about it.

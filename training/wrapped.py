@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import cycle, islice
 from typing import Final
 
-from training.labels import Row, Split
+from training.labels import NO_AT_MOST, YES_FROM, Row, Split
 from worker.classifier import HARM_LABELS
 
 WRAPPED: Final = "authored_wrapped"
@@ -21,8 +21,6 @@ HOW_MANY: Final = {"train": 6_000, "dev": 120}
 HARM: Final = "wrapped/harm"
 HARMLESS: Final = "wrapped/harmless"
 
-_SURE: Final = 0.65
-_SURELY_NOT: Final = 0.35
 _AROUND: Final = ("kind/", "emoji/hearts", "everyday/small-talk", "slang/laughter-and-nothing", "dull/")
 _MOST_WORDS: Final = 80
 _MOST_WORDS_WITHIN: Final = 30
@@ -76,8 +74,8 @@ def _is_sweet(row: Row) -> bool:
 
 
 def _harms(row: Row) -> bool:
-    return any(row.targets.get(label, 0.0) >= _SURE for label in HARM_LABELS if label != "profanity")
+    return any(row.targets.get(label, 0.0) >= YES_FROM for label in HARM_LABELS if label != "profanity")
 
 
 def _is_harmless(row: Row) -> bool:
-    return all(row.targets.get(label, 0.0) <= _SURELY_NOT for label in HARM_LABELS) and "toxicity" in row.targets
+    return all(row.targets.get(label, 0.0) <= NO_AT_MOST for label in HARM_LABELS) and "toxicity" in row.targets

@@ -47,11 +47,12 @@ class AckingPipeline(Pipeline):
         return committed
 
     def _has_room(self, partition: int) -> bool:
-        if not super()._has_room(partition):
-            return False
+        has_room = super()._has_room(partition)
+        if self._shed_lag_s is None or not has_room:
+            return has_room
         watermark = self._watermarks.get(partition)
         # What is not committed is read again after a crash, when it would be late enough to be shed: no more than is spared then.
-        return self._shed_lag_s is None or watermark is None or watermark.uncommitted < self._spared
+        return watermark is None or watermark.uncommitted < self._spared
 
     async def _deliver(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
         await self._publish(window, outcomes)

@@ -192,7 +192,10 @@ def _enclosed_or_long(character: str) -> str | None:
 
 # ⒡ is a letter in a disguise; and whole words in one character would make a text many times as long as it may be.
 _COMPACT: Final = {
-    c: instead for c in map(chr, range(0x2000, 0x1F300)) if (instead := _enclosed_or_long(c)) is not None
+    c: instead
+    for block in ((0x2000, 0x3000), (0x3200, 0x3400), (0xFDF0, 0xFE00), (0x1F100, 0x1F200))
+    for c in map(chr, range(*block))
+    if (instead := _enclosed_or_long(c)) is not None
 }
 _ANY_COMPACT: Final = re.compile(f"[{_ranges(sorted(_COMPACT))}]")
 

@@ -7,10 +7,11 @@ import msgspec
 
 from tests.fuzz.promises import promise
 from tests.fuzz.texts import SEPARATOR
+from tests.letters import dead_letter
 from worker import dead_letters
 from worker.codec import decode_comment, encode
 from worker.errors import InvalidRecord, Reason, Stage
-from worker.records import Comment, DeadLetter, Model, Place, PolicyVersion, Source
+from worker.records import Comment, DeadLetter, Place
 from worker.redrive import Letter, Note, read_record, redriven_headers
 
 _WORDS: Final = frozenset(
@@ -57,22 +58,7 @@ def letters(data: bytes) -> None:
     ]
     _read_back(own, None)
     written = _read_back(own, b"value")
-    letter = DeadLetter(
-        stage=Stage.DECODE,
-        reason=Reason.INVALID_JSON,
-        error_class="InvalidRecord",
-        error_message="not a JSON object",
-        attempts=1,
-        worker="w",
-        worker_version="1",
-        model=Model("m", "1", "0" * 64),
-        policy=PolicyVersion("p", "1", "0" * 64),
-        source=Source("comments", 1, 2),
-        timestamp_ms=None,
-        key=parts[0],
-        value=data,
-        headers=own,
-    )
+    letter = dead_letter(timestamp_ms=None, key=parts[0], value=data, headers=own)
     again = _read_back(dead_letters.headers(letter), data)
     promise(isinstance(again, Letter) and again.headers == own, "a record's own headers come back")
     promise(msgspec.json.decode(encode(letter), type=DeadLetter) == letter, "a dead letter comes back from JSON")

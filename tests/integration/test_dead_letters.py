@@ -18,13 +18,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from msgspec import Struct
 
 from tests.comments import comments
+from tests.letters import dead_letter
 from tests.topics import PARTITIONS, Topics, fresh_topics
 from tests.workers import WorkerProcess
 from worker import dead_letters
 from worker.demo.broker import Broker
 from worker.demo.comments import malformed_values
-from worker.errors import Reason, Stage
-from worker.records import DeadLetter, Model, PolicyVersion, Source
+from worker.records import Source
 from worker.topics import Topic, create_topics
 
 pytestmark = pytest.mark.kafka_only
@@ -109,24 +109,8 @@ class Desk:
 
     async def bury(self, records: Sequence[tuple[bytes | None, bytes]], topic: str | None = None) -> None:
         """Write letters of comments that a worker of today can screen, as one that could not has left them."""
-        headers = dead_letters.headers(
-            DeadLetter(
-                stage=Stage.CLASSIFY,
-                reason=Reason.UNCLASSIFIABLE,
-                error_class="ValueError",
-                error_message="the model cannot score this text",
-                attempts=1,
-                worker="worker-1",
-                worker_version="0.0.1",
-                model=Model("default", "0.0.1", "a" * 64),
-                policy=PolicyVersion("default", "1", "b" * 64),
-                source=Source(topic or self.topics.comments, 1, 7),
-                timestamp_ms=None,
-                key=None,
-                value=b"",
-                headers=[],
-            )
-        )
+        source = Source(topic or self.topics.comments, 1, 7)
+        headers = dead_letters.headers(dead_letter(worker_version="0.0.1", source=source, timestamp_ms=None, key=None))
         await self.produce(self.topics.dead_letters, records, headers)
 
 

@@ -1,5 +1,7 @@
 """Prints one line per behaviour at the end, passed or not."""
 
+from collections.abc import Sequence
+
 import pytest
 
 RESULTS: dict[tuple[str, str], tuple[int, int, float]] = {}
@@ -16,3 +18,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             )
         right, of = sum(r for r, _, _ in of_it.values()), sum(n for _, n, _ in of_it.values())
         terminalreporter.write_line(f"{'all':<48} {right:>4} of {of:>4}  {right / of:>4.0%}")
+
+
+@pytest.fixture(scope="module", params=["default", "fast"])
+def model(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def hold(title: str, name: str, verdicts: Sequence[bool], floor: float) -> None:
+    """Note how many of a behaviour's rows are judged as meant, and fail where that is less than its floor."""
+    right, of = sum(verdicts), len(verdicts)
+    RESULTS[title, name] = (right, of, floor)
+
+    assert right / of >= floor, f"{right} of {of} as meant, and the floor is {floor:.0%}"

@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 import yaml
 
-from tests.quality.conftest import RESULTS
+from tests.quality.conftest import hold
 from training.evaluate import Model
 from worker.classifier import HARM_LABELS
 from worker.cli_scoring import model_thresholds
@@ -45,11 +45,6 @@ def rows() -> Rows:
     return found
 
 
-@pytest.fixture(scope="module", params=["default", "fast"])
-def model(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def verdicts(rows: Rows, model: str) -> Mapping[str, list[bool]]:
     """Per kind and row, whether it is judged as meant."""
@@ -71,7 +66,4 @@ def test_every_kind_has_a_floor_and_every_floor_a_kind(rows: Rows) -> None:
 
 @pytest.mark.parametrize("kind", FLOORS)
 def test_kind(kind: str, model: str, verdicts: Mapping[str, list[bool]]) -> None:
-    right, of = sum(verdicts[kind]), len(verdicts[kind])
-    RESULTS[f"{model}, independent rows", kind] = (right, of, FLOORS[kind])
-
-    assert right / of >= FLOORS[kind], f"{right} of {of} as meant, and the floor is {FLOORS[kind]:.0%}"
+    hold(f"{model}, independent rows", kind, verdicts[kind], FLOORS[kind])

@@ -112,13 +112,19 @@ async def test_what_is_somebody_elses_by_now_is_not_committed(consumer: Any) -> 
     assert coordinator.asked == []
 
 
-async def test_whoever_waits_for_a_commit_can_be_told_to_stop_and_nobody_else_is(consumer: Any) -> None:
-    """Else neither an error nor a signal would end a worker whose coordinator is silent."""
+async def commit_under_way(consumer: Any, position: int) -> tuple[Coordinator, asyncio.Task[bool]]:
+    """One that the coordinator was asked for, and does not answer yet."""
     coordinator = Coordinator(consumer)
     coordinator.may_answer.clear()
-    consumer.advance(PLACE, 5)
-    first = asyncio.create_task(consumer.commit())
+    consumer.advance(PLACE, position)
+    commit = asyncio.create_task(consumer.commit())
     await coordinator.was_asked.wait()
+    return coordinator, commit
+
+
+async def test_whoever_waits_for_a_commit_can_be_told_to_stop_and_nobody_else_is(consumer: Any) -> None:
+    """Else neither an error nor a signal would end a worker whose coordinator is silent."""
+    coordinator, first = await commit_under_way(consumer, 5)
     others = [asyncio.create_task(consumer.commit()) for _ in range(2)]
     await asyncio.sleep(0)
     others[0].cancel()
@@ -133,11 +139,7 @@ async def test_whoever_waits_for_a_commit_can_be_told_to_stop_and_nobody_else_is
 
 
 async def test_what_is_finished_last_is_committed_before_a_stop_though_a_commit_was_under_way(consumer: Any) -> None:
-    coordinator = Coordinator(consumer)
-    coordinator.may_answer.clear()
-    consumer.advance(PLACE, 15)
-    under_way = asyncio.create_task(consumer.commit())
-    await coordinator.was_asked.wait()
+    coordinator, under_way = await commit_under_way(consumer, 15)
     consumer.advance(PLACE, 20)
     stopping = asyncio.create_task(consumer.wait_empty())
     await asyncio.sleep(0)

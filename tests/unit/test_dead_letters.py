@@ -1,39 +1,19 @@
 """Dead letters on Kafka, and the limit that keeps a bad deploy from draining a topic into them."""
 
 import re
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.letters import dead_letter as letter
 from tests.strategies import dead_letters as drawn_letters
 from worker.dead_letters import Headers, Limit, headers, split
-from worker.errors import DeadLetterLimit, Reason, Stage
-from worker.records import DeadLetter, Model, PolicyVersion, Source
+from worker.errors import DeadLetterLimit, Reason
+from worker.records import DeadLetter
 
 BAD = Reason.INVALID_JSON
 OFF = 10**6
-
-
-def letter(**changes: Any) -> DeadLetter:
-    fields: dict[str, Any] = {
-        "stage": Stage.CLASSIFY,
-        "reason": Reason.UNCLASSIFIABLE,
-        "error_class": "ValueError",
-        "error_message": "the model cannot score this text",
-        "attempts": 1,
-        "worker": "worker-1",
-        "worker_version": "0.2.0",
-        "model": Model("default", "0.1.0", "a" * 64),
-        "policy": PolicyVersion("strict", "3", "b" * 64),
-        "source": Source("comments", 2, 41),
-        "timestamp_ms": 1_795_000_000_123,
-        "key": b"key",
-        "value": b"value",
-        "headers": [],
-    }
-    return DeadLetter(**fields | changes)
 
 
 def test_the_headers() -> None:

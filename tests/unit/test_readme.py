@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import typer.main
 
+from tests.letters import dead_letter
 from worker import dead_letters, redrive
 from worker.classifier import LABELS
 from worker.cli import app
-from worker.errors import Reason, Stage
-from worker.records import Action, AgeBand, DeadLetter, Model, PolicyVersion, References
+from worker.errors import Reason
+from worker.records import Action, AgeBand, References
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -88,24 +89,8 @@ def test_every_label_action_age_and_reason_is_named() -> None:
 
 def test_every_header_of_a_dead_letter_is_named() -> None:
     named = set(re.findall(r"`(screener-[a-z-]+)`", README)) - {redrive.REDRIVES, redrive.HANDLED}
-    letter = DeadLetter(
-        key=b"key",
-        value=b"value",
-        headers=[],
-        timestamp_ms=None,
-        source=None,
-        stage=Stage.DECODE,
-        reason=Reason.INVALID_JSON,
-        error_class="",
-        error_message="",
-        attempts=1,
-        worker="",
-        model=Model("", "", ""),
-        policy=PolicyVersion("", "", ""),
-        worker_version="",
-    )
 
-    assert named == {name for name, _ in dead_letters.headers(letter)}
+    assert named == {name for name, _ in dead_letters.headers(dead_letter())}
 
 
 def test_every_file_of_the_worker_in_it_is_there() -> None:

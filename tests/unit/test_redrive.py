@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from tests.fakes import NOON
+from tests.letters import dead_letter
 from tests.strategies import dead_letters as drawn_letters
 from worker.dead_letters import Headers, headers
 from worker.errors import Reason, Stage
-from worker.records import DeadLetter, Model, Place, PolicyVersion, Source
+from worker.records import DeadLetter, Model, Place, Source
 from worker.redrive import (
     REDRIVES,
     Letter,
@@ -44,23 +45,15 @@ class TopicRecord(Struct):
 
 
 def letter_headers(own: Headers | None = None, **changes: Any) -> Headers:
-    fields: dict[str, Any] = {
+    undecoded: dict[str, Any] = {
         "stage": Stage.DECODE,
         "reason": Reason.INVALID_JSON,
         "error_class": "InvalidRecord",
         "error_message": "not JSON at byte 7",
-        "attempts": 1,
-        "worker": "worker-1",
-        "worker_version": "0.2.0",
         "model": Model("default", "0.2.0", "a" * 64),
-        "policy": PolicyVersion("strict", "3", "b" * 64),
-        "source": Source("comments", 2, 41),
-        "timestamp_ms": TIME_MS,
-        "key": b"key",
-        "value": b"value",
         "headers": own or [],
     }
-    return headers(DeadLetter(**fields | changes))
+    return headers(dead_letter(**undecoded | changes))
 
 
 def record(offset: int = 0, partition: int = 0, own: Headers | None = None, **changes: Any) -> TopicRecord:
