@@ -160,9 +160,9 @@ def narrow(work: Work = WORK) -> None:
 @app.command()
 def teach(work: Work = WORK) -> None:
     """Have what is narrower learn what a larger encoder and the refined one say together: the model."""
-    from training.recipe import TAUGHT, TEACHER, TOLD
+    from training.recipe import KIND, TAUGHT, TEACHER, TOLD
 
-    train(work, [TEACHER, *TAUGHT])
+    train(work, [TEACHER, *KIND, *TAUGHT])
     _average(work, TOLD, work)
 
 

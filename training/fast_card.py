@@ -19,7 +19,8 @@ The [default model](../default/MODEL_CARD.md), cut in two behind layer {layer} o
 with the head's scores and no spans; all others go on, and get the default model's scores and spans, to the last digit. Whether
 one leaves does not depend on its batch.
 
-For whom and what for, what it was taught on, under which licences, and its limits: as the default model's card says. Three more:
+Its weights are under Apache-2.0 too. For whom and what for, what it was taught on, under which licences, and its limits: as the
+default model's card says. Three more limits:
 
 - Of the comments in which the default model finds harm, it misses **{missed_share:.2%}** ({missed} of {harmful}) in the dev rows
   that chose nothing, which are rich in harm that does not show; among those of sets with natural base rates {natural_missed} of

@@ -50,6 +50,8 @@ class Row:
 
     `written` is the text as it was typed, where a disguise in it was undone; else None.
 
+    `feelings` are those that its annotators named where they had many to choose from; None: nobody was asked.
+
     `spans` says where: stretches (start, end, label, share of annotators) of `text`, what is outside them being 0 for each of
     `SPAN_LABELS`. None is unknown.
     """
@@ -63,6 +65,7 @@ class Row:
     behaviour: str | None = None
     spans: tuple[tuple[int, int, str, float], ...] | None = None
     written: str | None = None
+    feelings: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Raises: ValueError for a label that there is not, or a target outside [0, 1]."""

@@ -54,6 +54,10 @@ class Recipe:
     """Sets whose rows are learned from their annotators alone: what the teachers are bad at."""
     untaught_labels: tuple[str, ...] = ()
     """Labels of which that is so wherever an annotator knows them; elsewhere the teachers tell them like the others."""
+    of_kindness: tuple[str, ...] = ()
+    """Runs that tell that label instead of the teachers, as the mean of their logits."""
+    feelings: float = 0.0
+    """Of the loss of what tells `Row.feelings` apart, beside 1 for the label head's; it is not kept when the run is over."""
     skips: int = 0
     """So many epochs of its mix count as seen: what its first one sees is what another run left to it."""
     keep: tuple[int, ...] = ()
@@ -73,7 +77,9 @@ AGAIN: Final = ("again", "again_too")
 NARROW: Final = ("narrow", "narrow_too", "narrow_longer")
 TEACHER: Final = "teacher"
 """A larger encoder, which knows some things better than what is refined."""
-TAUGHT: Final = ("taught", "taught_longer", "taught_last")
+TAUGHT: Final = ("taught", "taught_longer", "taught_last", "taught_kind")
+KIND: Final = ("kind", "kind_too")
+"""The larger encoder and the refined one, gone on to tell kindness and nothing else."""
 AVERAGED: Final = "averaged"
 """The mean of the runs, with which others begin."""
 REFINED: Final = "refined"
@@ -108,6 +114,10 @@ _LONGER: Final = replace(
 
 _BY_TWO: Final = replace(_LONGER, teachers=(REFINED, TEACHER))
 
+_PUT_TOGETHER: Final = replace(_BY_TWO, untaught=(SOURCE, LATER, WRAPPED), learning_rate=1.5e-4)
+
+_KIND: Final = Recipe(epochs=1, mix="kind", feelings=7.0, augmented=0.0, learning_rate=5e-5)
+
 RUNS: Final[Mapping[str, Recipe]] = {
     LONG: Recipe(keep=(4_500, 7_500, 12_000)),
     SHORT: Recipe(epochs=1, mix="once", augmented=0.1, seed=11),
@@ -125,15 +135,11 @@ RUNS: Final[Mapping[str, Recipe]] = {
     TAUGHT[0]: replace(_BY_TWO, begins=NARROW[2], mix="of_two", alike=0.0, seed=64),
     TAUGHT[1]: replace(_BY_TWO, begins=TAUGHT[0], mix="of_two_longer", learning_rate=1.5e-4, seed=65),
     # Neither of them is good at kindness; and what stands between kind words is new to both.
-    TAUGHT[2]: replace(
-        _BY_TWO,
-        begins=TAUGHT[1],
-        mix="of_two_last",
-        untaught=(SOURCE, LATER, WRAPPED),
-        untaught_labels=("kindness",),
-        learning_rate=1.5e-4,
-        seed=66,
-    ),
+    TAUGHT[2]: replace(_PUT_TOGETHER, begins=TAUGHT[1], mix="of_two_last", untaught_labels=("kindness",), seed=66),
+    # They learn that one thing well, and may forget the others: nothing but that is asked of them.
+    KIND[0]: replace(_KIND, begins=TEACHER, seed=71),
+    KIND[1]: replace(_KIND, begins=REFINED, seed=72),
+    TAUGHT[3]: replace(_PUT_TOGETHER, begins=TAUGHT[2], mix="of_kindness", of_kindness=KIND, seed=67),
 }
 
 Shares = Mapping[tuple[str, int | None], float]
@@ -154,7 +160,7 @@ REFINEMENT: Final[Shares] = {(AVERAGED, None): 0.5, **{(run, None): 0.25 for run
 NARROWED: Final[Shares] = {(NARROW[1], None): 0.4, (NARROW[2], None): 0.6}
 """Of what is narrower: what the last run began with, and its end."""
 
-TOLD: Final[Shares] = {(TAUGHT[2], None): 1.0}
+TOLD: Final[Shares] = {(TAUGHT[3], None): 1.0}
 """Of the model: the end of what two have taught. In a mean with what came before, kind words talk it out of harm again."""
 
 

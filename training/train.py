@@ -33,6 +33,7 @@ CHECKPOINT: Final = "checkpoint.pt"
 EMOJI: Final = "emoji.json"
 SIZES: Final = "config.json"
 """transformers' name for how many layers there are, and how wide."""
+_KINDNESS: Final = LABELS.index("kindness")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,23 @@ class Example:
     row: int
     tokens: Sequence[int]
     marks: Sequence[Sequence[float]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Teachers:
+    """Those of all labels and of places, and those of kindness, who tell it instead; either may be none."""
+
+    of_all: Sequence[Screener]
+    of_kindness: Sequence[Screener]
+
+    def look(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+        """What `Screener.look` gives: the means of their logits, float32, and the layers' outputs of the first."""
+        views = [teacher.look(ids, mask) for teacher in self.of_all]
+        says = torch.stack([logits.float() for logits, _, _ in views]).mean(0)
+        if self.of_kindness:
+            views_of_it = [teacher(ids, mask)[0][:, _KINDNESS].float() for teacher in self.of_kindness]
+            says[:, _KINDNESS] = torch.stack(views_of_it).mean(0)
+        return says, torch.stack([logits.float() for _, logits, _ in views]).mean(0), views[0][2]
 
 
 def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: Path = BASE) -> Path:
@@ -63,10 +81,12 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: P
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer, model = _fresh(rows, work, base, recipe) if recipe.begins is None else _further(work, recipe.begins)
-    teachers = [_teacher(name, work) for name in recipe.teachers]
-    of = fingerprint(rows, recipe, [model, *teachers])
+    teachers = Teachers(*([_teacher(name, work) for name in names] for names in (recipe.teachers, recipe.of_kindness)))
+    of = fingerprint(rows, recipe, [model, *teachers.of_all, *teachers.of_kindness])
+    if recipe.feelings:
+        _widen(model, len(feelings_in(rows)))
     model.to(device).train()
-    for teacher in teachers:
+    for teacher in (*teachers.of_all, *teachers.of_kindness):
         teacher.to(device)
     truth = tuple(t.to(device) for t in _as_tensors(rows, recipe.untaught))
     optimiser = _optimiser(model, recipe)
@@ -119,30 +139,30 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: P
 def _loss(
     examples: Sequence[Example],
     model: Screener,
-    teachers: Sequence[Screener],
+    teachers: Teachers,
     truth: tuple[Tensor, ...],
     recipe: Recipe,
 ) -> Tensor:
-    """Of one batch. `truth`: of all rows the targets, what is known of them, and whether the teachers are asked."""
+    """Of one batch. `truth`: of all rows what `_as_tensors` gives."""
     numbers = [e.row for e in examples]
-    targets, known, asked = (of_rows[numbers] for of_rows in truth)
+    targets, known, asked, felt, felt_known = (of_rows[numbers] for of_rows in truth)
     device = targets.device
     ids, mask = (t.to(device) for t in pad([e.tokens for e in examples]))
     where, where_known = (t.to(device) for t in _token_targets(examples, ids.shape[1]))
-    if teachers:
+    if teachers.of_all:
         with torch.inference_mode(), in_bfloat16(device.type, recipe.bf16):
-            views = [teacher.look(ids, mask) for teacher in teachers]
-        says = torch.stack([logits.float() for logits, _, _ in views]).mean(0)
-        says_where = torch.stack([logits.float() for _, logits, _ in views]).mean(0)
+            says, says_where, seen = teachers.look(ids, mask)
         share = recipe.taught * asked.unsqueeze(1)
         targets, known = told(targets, known, says, share * (1 - known * _alone(recipe).to(device)))
         where, where_known = told(where, where_known, says_where, (share * mask).unsqueeze(2))
     with in_bfloat16(device.type, recipe.bf16):
         logits, token_logits, states = model.look(ids, mask)
-    loss = masked_loss(logits.float(), targets, known)
+    loss = masked_loss(logits[:, : len(LABELS)].float(), targets, known)
+    if recipe.feelings:
+        loss = loss + recipe.feelings * masked_loss(logits[:, len(LABELS) :].float(), felt, felt_known)
     loss = loss + recipe.token_weight * masked_loss(token_logits.float(), where, where_known)
-    if teachers and recipe.alike:
-        loss = loss + recipe.alike * unlike(states, views[0][2], mask)
+    if teachers.of_all and recipe.alike:
+        loss = loss + recipe.alike * unlike(states, seen, mask)
     return loss
 
 
@@ -260,12 +280,32 @@ def load_trained(work: Path) -> tuple[Screener, Any]:
     return model.eval(), tokenizer
 
 
-def _as_tensors(rows: Sequence[Row], untaught: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-    """Targets and what is known of them, float32 [rows, labels] each; 1 [rows] where teachers are asked, and 0 for those sets."""
+def _as_tensors(rows: Sequence[Row], untaught: Sequence[str]) -> tuple[Tensor, ...]:
+    """Of all rows, float32.
+
+    Targets and what is known of them, [rows, labels] each; 1 [rows] where teachers are asked, and 0 for those sets; what was
+    felt and whether somebody said so, [rows, feelings] each.
+    """
     targets = torch.tensor([[r.targets.get(label, 0.0) for label in LABELS] for r in rows])
     known = torch.tensor([[float(label in r.targets) for label in LABELS] for r in rows])
     asked = torch.tensor([float(r.source not in untaught) for r in rows])
-    return targets, known, asked
+    names = feelings_in(rows)
+    felt = torch.tensor([[float(name in (r.feelings or ())) for name in names] for r in rows])
+    felt_known = torch.tensor([[float(r.feelings is not None)] for r in rows])
+    return targets, known, asked, felt, felt_known.expand_as(felt)
+
+
+def feelings_in(rows: Sequence[Row]) -> list[str]:
+    """All that any annotator named."""
+    return sorted({feeling for r in rows for feeling in r.feelings or ()})
+
+
+def _widen(model: Screener, by: int) -> None:
+    """Give the label head so many outputs more, behind those that it has."""
+    before = model.head
+    model.head = torch.nn.Linear(before.in_features, len(LABELS) + by)
+    with torch.no_grad():
+        model.head.weight[: len(LABELS)], model.head.bias[: len(LABELS)] = before.weight, before.bias
 
 
 def _token_targets(examples: Sequence[Example], width: int) -> tuple[Tensor, Tensor]:
@@ -317,7 +357,9 @@ def _further(work: Path, begins: str) -> tuple[Any, Screener]:
 
 
 def _weights(model: Screener) -> dict[str, Tensor]:
-    return {k: v.cpu() for k, v in model.state_dict().items()}
+    """All that lasts: of the label head's outputs the labels."""
+    head = ("head.weight", "head.bias")
+    return {k: v[: len(LABELS)].clone().cpu() if k in head else v.cpu() for k, v in model.state_dict().items()}
 
 
 def _optimiser(model: Screener, recipe: Recipe) -> Any:
@@ -341,7 +383,7 @@ def fingerprint(rows: Sequence[Row], recipe: Recipe, models: Sequence[Screener])
     """
     digest = sha256(repr((recipe, dict(MIXES[recipe.mix]), dict(IN_THE_LAST_EPOCH))).encode())
     for r in rows:
-        digest.update(f"{r.source}\0{r.text}\0{sorted(r.targets.items())}\0{r.spans}\n".encode())
+        digest.update(f"{r.source}\0{r.text}\0{sorted(r.targets.items())}\0{r.spans}\0{r.feelings}\n".encode())
     for model in models:
         for name, weights in model.state_dict().items():
             digest.update(name.encode() + weights.numpy().tobytes())

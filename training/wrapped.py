@@ -1,50 +1,88 @@
-"""Harm between kind words: "love this ❤️ love this ❤️", a threat, and hearts again.
+"""Harm between kind words, or in nonsense: "love this ❤️ love this ❤️", a threat, and hearts again; or twenty times [rules].
 
-A model that reads the mean of a text is talked out of what it would find in a line of its own, by whoever puts enough sweetness
-around it. Nobody publishes such comments, so they are put together here, of authored rows and of nothing else: what hurts stays
-what it was, and nothing about it is kind. As many harmless lines get the same wrapping, so that the wrapping itself says nothing.
+A model that reads the mean of a text is talked out of what it would find in a line of its own, by whoever puts enough around it.
+Nobody publishes such comments, so they are put together here, of authored rows and of signs that say nothing: what hurts stays
+what it was, and nothing about it is kind. As many harmless lines get the same around them, so that this itself says nothing.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
+from string import ascii_lowercase
 from typing import Final
 
-from training.labels import NO_AT_MOST, YES_FROM, Row, Split
+from training.labels import NO_AT_MOST, YES_FROM, Row
 from worker.classifier import HARM_LABELS
 
 WRAPPED: Final = "authored_wrapped"
 """The source of those that teach; those that measure are authored rows like the others, of parts that were held back."""
 HOW_MANY: Final = {"train": 6_000, "dev": 120}
-"""Of each kind: around what harms, and around what does not."""
+"""Of each kind between kind words: what harms, and what does not."""
+HOW_MANY_PADDED: Final = {"train": 3_000, "dev": 120}
+"""Of each kind in nonsense."""
 HARM: Final = "wrapped/harm"
 HARMLESS: Final = "wrapped/harmless"
+PADDED_HARM: Final = "padded/harm"
+PADDED_HARMLESS: Final = "padded/harmless"
 
 _AROUND: Final = ("kind/", "emoji/hearts", "everyday/small-talk", "slang/laughter-and-nothing", "dull/")
 _MOST_WORDS: Final = 80
 _MOST_WORDS_WITHIN: Final = 30
 _MOST_WORDS_AROUND: Final = 8
+# Nonsense is two characters a token: what stands behind it has to be among those that a run reads.
+_MOST_CHARACTERS_PADDING: Final = 110
 _BETWEEN: Final = (" ", " ", ". ", "! ", ", ", "\n", " ❤️ ", " 😍 ", " ... ")
+_BETWEEN_PARTS: Final = (" ", " ", ". ", "\n", "\n\n", " - ")
+# Placeholders such as [NAME] stand in published comments of which hardly any does harm: brackets alone made a threat harmless.
+_BRACKETS: Final = ("[{}]", "[{}]", "[[{}]]", "<{}>", "({})", "{{{}}}", "*{}*", "|{}|")
+_SIGNS: Final = (
+    ".",
+    "...",
+    "-",
+    "---",
+    "#",
+    "~",
+    "=",
+    "|",
+    "_",
+    "🎮",
+    "🚗",
+    "⚽",
+    "🌧️",
+    "📦",
+    "🔵",
+    "➡️",
+    "0",
+    "7",
+    "12",
+)
+_WORDS_AROUND: Final = 0.75
+"""Of what pads, the share that is words, in brackets for the most part; the rest is signs."""
 
 
 def wrapped(rows: Sequence[Row], seed: int = 0) -> list[Row]:
     """Rows put together from authored ones, those that teach from those that teach, and those that measure likewise."""
-    return [row for side in ("train", "dev") for row in _of_one_side(rows, side, random.Random(f"{seed}{side}"))]  # noqa: S311 - reproducible, not secret
-
-
-def _of_one_side(rows: Sequence[Row], side: Split, rng: random.Random) -> list[Row]:
-    ours = [r for r in rows if r.split == side]
-    around = [r for r in ours if _words(r) <= _MOST_WORDS_AROUND and _is_sweet(r)]
-    within = [r for r in ours if _words(r) <= _MOST_WORDS_WITHIN]
     found: list[Row] = []
-    for behaviour, belongs in ((HARM, _harms), (HARMLESS, _is_harmless)):
-        chosen = [r for r in within if belongs(r)]
-        rng.shuffle(chosen)
-        if chosen and around:
-            cores = islice(cycle(chosen), HOW_MANY[side])
-            found += [_around(core, around, behaviour, rng) for core in cores]
-    return [replace(r, source=WRAPPED) if side == "train" else r for r in found]
+    for side in ("train", "dev"):
+        ours = [r for r in rows if r.split == side]
+        sweet = [r for r in ours if _words(r) <= _MOST_WORDS_AROUND and _is_sweet(r)]
+        rng = random.Random(f"{seed}{side}")  # noqa: S311 - reproducible, not secret
+        if not sweet:
+            continue
+        for behaviour, belongs in ((HARM, _harms), (HARMLESS, _is_harmless)):
+            found += [_around(core, sweet, behaviour, rng) for core in _some(ours, belongs, HOW_MANY[side], rng)]
+        words = sorted({word for r in sweet for word in r.text.split()})
+        for behaviour, belongs in ((PADDED_HARM, _harms), (PADDED_HARMLESS, _is_harmless)):
+            found += [_padded(core, words, behaviour, rng) for core in _some(ours, belongs, HOW_MANY_PADDED[side], rng)]
+    return [replace(r, source=WRAPPED) if r.split == "train" else r for r in found]
+
+
+def _some(ours: Sequence[Row], belongs: Callable[[Row], bool], many: int, rng: random.Random) -> Iterator[Row]:
+    """So many of those that belong and are short, all of them before one comes again."""
+    chosen = [r for r in ours if _words(r) <= _MOST_WORDS_WITHIN and belongs(r)]
+    rng.shuffle(chosen)
+    return islice(cycle(chosen), many)
 
 
 def _around(core: Row, around: Sequence[Row], behaviour: str, rng: random.Random) -> Row:
@@ -63,6 +101,29 @@ def _around(core: Row, around: Sequence[Row], behaviour: str, rng: random.Random
     targets["kindness"] = 0.02 if behaviour == HARM else sweetest
     # Nobody marked where the harm is; where there is none, there is nothing to mark.
     return replace(core, text=between.join(p.text for p in parts), targets=targets, behaviour=behaviour)
+
+
+def _padded(core: Row, words: Sequence[str], behaviour: str, rng: random.Random) -> Row:
+    """A row with the same sign or word many times, or with a few in turns, before it, behind it or on both sides."""
+    form = rng.choice((*_BRACKETS, "{}", "{}"))
+    kinds = rng.choice((1, 1, 3, 12))
+    said = [rng.choice(_SIGNS) for _ in range(kinds)]
+    if rng.random() < _WORDS_AROUND:
+        said = [form.format(rng.choice(words) if rng.random() < 0.5 else _nonsense(rng)) for _ in range(kinds)]  # noqa: PLR2004
+    padding = [rng.choice(said) for _ in range(rng.randint(4, _MOST_WORDS - _MOST_WORDS_WITHIN))]
+    while sum(map(len, padding)) > _MOST_CHARACTERS_PADDING:
+        padding.pop()
+    before = rng.choice((0, len(padding), len(padding) // 2, len(padding) // 2))
+    parts = (" ".join(padding[:before]), core.text, " ".join(padding[before:]))
+    targets = {**core.targets, "kindness": 0.02} if behaviour == PADDED_HARM else core.targets
+    # As with what is wrapped, nobody marked where the harm is.
+    text = rng.choice(_BETWEEN_PARTS).join(part for part in parts if part)
+    return replace(core, text=text, targets=targets, behaviour=behaviour)
+
+
+def _nonsense(rng: random.Random) -> str:
+    word = "".join(rng.choices(ascii_lowercase, k=rng.randint(2, 8)))
+    return rng.choice((word, word.upper()))
 
 
 def _words(row: Row) -> int:

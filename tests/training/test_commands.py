@@ -110,7 +110,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             **dict.fromkeys(recipe.AGAIN, FURTHER),
             **dict.fromkeys(recipe.NARROW, ALIKE),
             recipe.TEACHER: RECIPE,
-            **dict.fromkeys(recipe.TAUGHT, TAUGHT),
+            **dict.fromkeys(recipe.KIND, replace(RECIPE, begins=recipe.TEACHER)),
+            **dict.fromkeys(recipe.TAUGHT, replace(TAUGHT, of_kindness=recipe.KIND)),
         }
         patch.setattr(recipe, "RUNS", runs)
         patch.setattr(narrow, "HEADS", 1)

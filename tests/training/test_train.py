@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from shutil import copyfile
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from training.split import PER_EPOCH
 from training.train import (
     CHECKPOINT,
     EMOJI,
-    SIZES,
     WEIGHTS,
     load_trained,
     masked_loss,
@@ -261,11 +259,7 @@ def test_what_nobody_annotated_is_learned_from_the_teacher(rows: list[Row], tmp_
 @pytest.mark.usefixtures("_tiny")
 def test_of_an_untaught_label_annotators_have_the_whole_say(rows: list[Row], tmp_path: Path) -> None:
     """A teacher who says yes to everything is believed, but where somebody knows better."""
-    train(rows, tmp_path / "yes", SHORT)
-    of = torch.load(tmp_path / "yes" / WEIGHTS, weights_only=True)
-    of["head.weight"].zero_()
-    of["head.bias"].fill_(6.0)
-    torch.save(of, tmp_path / "yes" / WEIGHTS)
+    _of_one_mind(rows, tmp_path / "yes", 6.0)
     says = {}
     for untaught_labels in ((), ("kindness",)):
         run = tmp_path / f"run{len(untaught_labels)}"
@@ -281,20 +275,8 @@ def test_of_an_untaught_label_annotators_have_the_whole_say(rows: list[Row], tmp
 @pytest.mark.usefixtures("_tiny")
 def test_what_teachers_say_is_their_mean(rows: list[Row], tmp_path: Path) -> None:
     """One who says yes as loudly as the other says no: nothing is learned of it, and half as much of one who says nothing."""
-    train(rows, tmp_path / "yes", SHORT)
-    of = torch.load(tmp_path / "yes" / WEIGHTS, weights_only=True)
     for name, bias in (("no", -4.0), ("nothing", 0.0), ("yes", 4.0)):
-        (tmp_path / name).mkdir(exist_ok=True)
-        for file in (EMOJI, SIZES):
-            if name != "yes":
-                copyfile(tmp_path / "yes" / file, tmp_path / name / file)
-        torch.save(
-            {
-                k: torch.full_like(v, bias) if k == "head.bias" else 0 * v if k == "head.weight" else v
-                for k, v in of.items()
-            },
-            tmp_path / name / WEIGHTS,
-        )
+        _of_one_mind(rows, tmp_path / name, bias)
     silent = [replace(r, targets={}, spans=None) for r in rows]
     score = {}
     for teachers in (("yes",), ("yes", "nothing"), ("yes", "no")):
@@ -306,6 +288,31 @@ def test_what_teachers_say_is_their_mean(rows: list[Row], tmp_path: Path) -> Non
         score[teachers] = float(logits.mean())
 
     assert score["yes",] > score["yes", "nothing"] + 0.5 > score["yes", "no"] + 1.0
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_of_kindness_alone_others_are_asked(rows: list[Row], tmp_path: Path) -> None:
+    """A teacher who says yes to everything, and two of kindness who say no, one of them louder."""
+    for name, bias in (("nothing", 0.0), ("yes", 4.0), ("no", -3.0), ("never", -5.0)):
+        _of_one_mind(rows, tmp_path / name, bias)
+    silent = [replace(r, targets={}, spans=None) for r in rows]
+    recipe = replace(SHORT, epochs=8, begins="nothing", teachers=("yes",), of_kindness=("no", "never"), taught=1.0)
+    train(silent, tmp_path / "run", recipe)
+    model, tokenizer = load_trained(tmp_path / "run")
+    with torch.inference_mode():
+        logits, _ = model(*pad(tokenizer(["thank you 4 times"])["input_ids"]))
+
+    assert logits[0, :-1].min() > 0.3
+    assert logits[0, -1] < -0.3
+
+
+def _of_one_mind(rows: list[Row], work: Path, bias: float) -> None:
+    """A model that has the same to say of every label, whatever it reads."""
+    train(rows, work, SHORT)
+    of = torch.load(work / WEIGHTS, weights_only=True)
+    of["head.weight"].zero_()
+    of["head.bias"].fill_(bias)
+    torch.save(of, work / WEIGHTS)
 
 
 @pytest.mark.usefixtures("_tiny")
@@ -333,7 +340,9 @@ def test_a_run_goes_on_from_another_with_its_heads_and_its_emoji(rows: list[Row]
 
 
 @pytest.mark.usefixtures("_tiny")
-@pytest.mark.parametrize("awaited", [{"teachers": ("other",)}, {"reads_like": "other"}, {"begins": "other"}])
+@pytest.mark.parametrize(
+    "awaited", [{"teachers": ("other",)}, {"of_kindness": ("other",)}, {"reads_like": "other"}, {"begins": "other"}]
+)
 def test_a_run_waits_for_its_teacher_and_for_what_it_begins_with(
     rows: list[Row], tmp_path: Path, awaited: dict[str, Any]
 ) -> None:
@@ -382,6 +391,26 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
     assert not (tmp_path / "cut" / "model.pt").exists()
 
     assert_same(trained(rows, tmp_path / "cut"), whole)
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_feelings_teach_the_encoder_and_are_gone_when_the_run_is_over(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of half of the rows somebody said which of three were felt; a run that asks goes on where it was cut off, too."""
+    felt = [replace(r, feelings=(("joy", "anger", "grief")[n % 3],)) if n % 2 else r for n, r in enumerate(rows)]
+    asks = replace(SHORT, feelings=7.0)
+    unasked, asked = trained(felt, tmp_path / "unasked"), trained(felt, tmp_path / "asked", asks)
+    with monkeypatch.context() as patch:
+        cut_off_after(1, patch)
+        with pytest.raises(CutOffError):
+            train(felt, tmp_path / "cut", asks)
+
+    assert {name: w.shape for name, w in asked.items()} == {name: w.shape for name, w in unasked.items()}
+    word = "encoder.embeddings.word_embeddings.weight"
+    assert not torch.allclose(asked[word], unasked[word], atol=1e-3)
+    assert_same(trained(felt, tmp_path / "cut", asks), asked)
+    load_trained(tmp_path / "asked")
 
 
 @pytest.mark.usefixtures("_tiny")

@@ -16,7 +16,7 @@ from training.authored import SOURCE as AUTHORED
 from training.card import SETS, WRONG, seen
 from training.labels import MEANING, Row
 from training.read import READERS
-from training.recipe import AGAIN, AVERAGE, HEADS, INNER, LONG, NARROW, REFINEMENT, RUNS, TAUGHT, TOLD
+from training.recipe import AGAIN, AVERAGE, HEADS, INNER, KIND, LONG, NARROW, REFINEMENT, RUNS, TAUGHT, TOLD
 from training.split import MIXES
 from training.wrapped import WRAPPED
 from worker.classifier import LABELS
@@ -141,6 +141,7 @@ def test_what_stands_in_the_prose(text: str) -> None:
     assert f"cut down to {HEADS} attention heads and {INNER} inner neurons a layer" in prose
     assert f"learned from {sum(sum(MIXES[RUNS[run].mix].values()) for run in NARROW):,} rows" in prose
     assert f"with {sum(sum(MIXES[RUNS[run].mix].values()) for run in TAUGHT):,} rows more" in prose
+    assert f"each after {sum(MIXES[RUNS[KIND[0]].mix].values()):,} rows of GoEmotions" in prose
     assert "1 emoji" in prose
     assert "23.4 MB" in prose
     assert "**0.654** on 321 texts, pointing from 0.35 on" in prose
@@ -170,9 +171,16 @@ def test_a_set_that_taught_nothing_is_not_named(folder: Path) -> None:
     assert [line[0] for line in lines] == ["Measuring Hate Speech", "authored (synthetic)"]
 
 
+def test_it_says_under_which_licence_the_weights_are_and_whose_texts_ask_for_more(text: str) -> None:
+    assert "**Licence of the weights**: Apache-2.0, like the code. Three of the sets have texts under CC-BY-SA." in text
+    assert sum("CC-BY-SA" in of.licence for of in SETS.values()) == 3
+
+
 def test_every_set_that_is_read_has_a_licence_and_a_quota() -> None:
     assert set(SETS) == set(READERS)
-    assert all(set(mix) - {LATER, WRAPPED} == {*READERS, AUTHORED} for mix in MIXES.values())
+    asked = {RUNS[run].mix for run in KIND}
+    assert all(set(mix) - {LATER, WRAPPED} == {*READERS, AUTHORED} for name, mix in MIXES.items() if name not in asked)
+    assert all(set(MIXES[name]) == {"goemotions"} for name in asked)
     assert all(LATER in MIXES[RUNS[run].mix] for run in (*AGAIN, *NARROW, *TAUGHT))
     assert all(of.title and of.licence and of.citation for of in SETS.values())
 

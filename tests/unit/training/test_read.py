@@ -194,6 +194,7 @@ def test_kind_emotions_are_kind_and_cross_ones_say_nothing_about_harm(tmp_path: 
     kind, cross, plain = read.goemotions(tmp_path)
 
     assert kind.targets["kindness"] > 0.9
+    assert [r.feelings for r in (kind, cross, plain)] == [("gratitude",), ("anger",), ("neutral",)]
     assert "toxicity" not in cross.targets
     assert plain.targets["toxicity"] < 0.1
     assert plain.targets["kindness"] < 0.1
