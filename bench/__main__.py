@@ -1,5 +1,6 @@
 """`python -m bench [PART…] [--rounds N] [--quick] [--million]`: every part, or those named, and one report of them."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,9 @@ from bench.parts import FOOTNOTES, Part, run_part
 from bench.picture import draw
 from bench.plan import Plan
 from bench.report import Row, table, to_json
+
+# Nothing here fetches, nor do the processes that are started here: every model is a folder.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 _HERE: Final = Path(__file__).parent
 _QUICK_OUTPUT: Final = Path("build/bench")

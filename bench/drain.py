@@ -112,7 +112,7 @@ async def _drain_together(
         # The last to join has moved partitions: nothing is produced before everybody has his own.
         share = kafka.PARTITIONS // workers
         for worker in group:
-            await asyncio.to_thread(worker.until_said, f"screener_assigned_partitions {share}.0")
+            await worker.until_measured(f"screener_assigned_partitions {share}.0")
         places = await kafka.produce(bootstrap, topics.comments, values)
         await _all_decided(bootstrap, topics, len(values), group)
     return await _measured(bootstrap, topics, topics.comments, since_ms=min(place.written_ms for place in places))

@@ -27,7 +27,7 @@ def main() -> None:
 def prepare() -> Work:
     """Load the model."""
     if find_spec("openvino") is None:
-        raise NotInstalledError("OpenVINO: pip install comment-screener[bench]")
+        raise NotInstalledError("OpenVINO: pip install -e '.[bench]'")
     import openvino  # noqa: PLC0415  an extra
 
     folder = model_folder("default")

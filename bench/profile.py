@@ -56,7 +56,7 @@ class Profile(Struct, frozen=True):
 def run(plan: Plan, bootstrap: str) -> list[Row]:
     """The part."""
     if (program := _py_spy()) is None:
-        return [Row(PART, "all of it", _UNIT, [], "not installed: py-spy: pip install comment-screener[bench]")]
+        return [Row(PART, "all of it", _UNIT, [], "not installed: py-spy: pip install -e '.[bench]'")]
     texts = comment_texts(plan.count(_COUNT, 15_000), plan.seed)
     backlog = Backlog(bootstrap, plan, comment_values(texts, "profile"))
     seconds = max(1.0, _SECONDS * min(1.0, plan.size * 4))

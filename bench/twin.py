@@ -30,7 +30,7 @@ def import_torch() -> Any:
     try:
         import torch  # noqa: PLC0415  an extra
     except ImportError:
-        raise NotInstalledError("torch: pip install comment-screener[bench]") from None
+        raise NotInstalledError("torch: pip install -e '.[bench]'") from None
     return torch
 
 

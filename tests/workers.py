@@ -6,12 +6,12 @@ import os
 import re
 import signal
 import sys
-import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from tests.commands import environment
 from tests.topics import Kafka, Topics
 from worker.demo.process import Process
 
@@ -24,6 +24,20 @@ ONCE: Final = DELIVERY == "transactions"
 """Whether nothing may ever be decided twice, whatever becomes of the worker."""
 SLOWLY: Final[dict[str, Any]] = {"cache_entries": 0, "max_window": 16, "max_in_flight": 128}
 """No repeats from memory, and small windows: something is always in the middle of something."""
+
+
+async def until(process: Process, met: Callable[[], bool], every_s: float = 0.1) -> None:
+    """Wait until it is so, which nobody tells, while the process runs: where it ends before, what it said last is the error.
+
+    Args:
+        process: was started.
+        met: asked in a thread: it may block.
+        every_s: how often.
+    """
+    async with asyncio.timeout(START_S):
+        while not await asyncio.to_thread(met):
+            assert process.running, process.tail()
+            await asyncio.sleep(every_s)
 
 
 class WorkerProcess:
@@ -59,10 +73,8 @@ class WorkerProcess:
             "publish_timeout_s": 60,
             "delivery": DELIVERY,
         } | settings
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("SCREENER_")}
-        environment = clean | {f"SCREENER_{name.upper()}": str(value) for name, value in everything.items()}
         self.log = folder / f"{name}.log"
-        self.process = Process([sys.executable, *program], self.log, environment)
+        self.process = Process([sys.executable, *program], self.log, environment(**everything))
 
     def start(self) -> Self:
         self.process.start()
@@ -70,19 +82,29 @@ class WorkerProcess:
 
     async def ready(self) -> Self:
         """Wait until it has the model, and its partitions."""
-        async with asyncio.timeout(START_S):
-            while not await asyncio.to_thread(self._is_ok, "/readyz"):
-                assert self.process.running, self.process.tail()
-                await asyncio.sleep(0.1)
+        await self.until(lambda: self._is_ok("/readyz"))
         return self
 
     async def alive(self) -> Self:
         """Wait until it answers at all: a signal finds it prepared from then on."""
-        async with asyncio.timeout(START_S):
-            while not await asyncio.to_thread(self._is_ok, "/livez"):
-                assert self.process.running, self.process.tail()
-                await asyncio.sleep(0.05)
+        await self.until(lambda: self._is_ok("/livez"), every_s=0.05)
         return self
+
+    async def until(self, met: Callable[[], bool], every_s: float = 0.1) -> None:
+        """`until` of its process."""
+        await until(self.process, met, every_s)
+
+    async def until_logged(self, *lines: str) -> None:
+        """Wait until its log has one of these."""
+        await self.until(lambda: any(line in self.said() for line in lines))
+
+    async def until_measured(self, line: str) -> None:
+        """Wait until /metrics has it."""
+        await self.until_matched(re.escape(line))
+
+    async def until_matched(self, pattern: str, every_s: float = 0.2) -> None:
+        """Wait until something that /metrics has matches."""
+        await self.until(lambda: re.search(pattern, self.metrics(), re.MULTILINE) is not None, every_s)
 
     async def ended(self) -> int:
         """Wait until it ends by itself; how it did."""
@@ -121,17 +143,6 @@ class WorkerProcess:
     def metrics(self, accept: str = "text/plain") -> str:
         """What /metrics says, in this format."""
         return self._get("/metrics", accept)
-
-    def until_said(self, line: str) -> None:
-        """Wait until /metrics says it. Blocks."""
-        self.until_matched(re.escape(line))
-
-    def until_matched(self, pattern: str, every_s: float = 0.2) -> None:
-        """Wait until something that /metrics says matches. Blocks."""
-        deadline = time.monotonic() + START_S
-        while not re.search(pattern, self.metrics(), re.MULTILINE):
-            assert time.monotonic() < deadline, f"/metrics never said {pattern}"
-            time.sleep(every_s)
 
     def _is_ok(self, path: str) -> bool:
         try:

@@ -4,6 +4,4 @@ import os
 
 # Before any library reads them. ONNX Runtime reports home unless told not to; comments of children are nobody's business.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# A model is a folder on this machine; nothing is to be asked of a hub.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")

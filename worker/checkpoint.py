@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from worker.batching import CPU_TOKENS, GPU_TOKENS
 from worker.classifier import Found, Piece
+from worker.cores import usable_cores
 from worker.errors import StartupError, TransientError
 from worker.files import MIB, check_size, read_json
 from worker.hub import fetch
@@ -26,7 +27,7 @@ try:
     from transformers.utils import logging as transformers_logging
 except ImportError as error:
     raise StartupError(
-        f"SCREENER_MODEL: a model without model.onnx needs {error.name}: install comment-screener[torch]"
+        f"SCREENER_MODEL: a model without model.onnx needs {error.name}: pip install -e '.[torch]'"
     ) from error
 
 from worker.fixed_shapes import CPU_ROWS, FixedShapes
@@ -117,7 +118,7 @@ class TorchClassifier:
         self.model = _describe(folder, config, label_map, self.precision, name=name, version=version)
 
         on_gpu = self.device == "cuda"
-        self.runs_at_once = 1 if on_gpu else threads or len(os.sched_getaffinity(0))
+        self.runs_at_once = 1 if on_gpu else threads or usable_cores()
         self.batch_tokens: int = batch_tokens or (GPU_TOKENS if on_gpu else CPU_TOKENS)
         _compute_the_same_each_time()
         model = _load(folder)

@@ -1,13 +1,16 @@
 """A checkpoint on a hub → a folder on this machine, with the commit that it is.
 
 Data and nothing else is fetched: configuration, tokenizer and weights as safetensors, never code, never a pickle. Where and
-whether it is fetched is what huggingface_hub's own variables say (`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
+whether it is fetched is what huggingface_hub's own variables say (`HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`); it
+reads them when it is imported, so `worker.loading` has made up its mind before this is.
 """
 
+import sys
 from pathlib import Path
 from typing import Final
 
 from huggingface_hub import snapshot_download
+from huggingface_hub.utils.tqdm import disable_progress_bars
 from msgspec import Struct
 
 from worker.errors import StartupError
@@ -26,11 +29,14 @@ class Fetched(Struct, frozen=True):
 
 
 def fetch(source: OnHub) -> Fetched:
-    """Download what is not here yet. What was asked for by its commit is not asked for again.
+    """Download what is not here yet. What is here is not fetched again, though the hub is asked what there is.
 
     Raises:
         StartupError: there is no such checkpoint, or no way to it, in one line.
     """
+    if not sys.stderr.isatty():
+        # There it would stand among the lines of the log.
+        disable_progress_bars()
     try:
         folder = Path(
             snapshot_download(source.name, revision=source.revision, allow_patterns=_FILES, ignore_patterns=_LEFT)
@@ -38,9 +44,8 @@ def fetch(source: OnHub) -> Fetched:
     except Exception as error:
         # The libraries below have dozens, and write paragraphs.
         reason = " ".join(str(error).split())
-        revision = "" if source.revision is None else f" at {source.revision}"
         raise StartupError(
-            f"SCREENER_MODEL: no folder {source.name} here, and{revision} none to be had from a hub: {reason}"
+            f"SCREENER_MODEL: {source.name} at {source.revision} is not to be had from a hub: {reason}"
         ) from error
     # The cache names a snapshot's folder by its commit.
     return Fetched(folder, folder.name)

@@ -5,12 +5,13 @@ The only file that knows which implementation stands behind a model's name.
 
 # ruff: noqa: PLC0415  each brings a library that the others do without
 
+import os
 from pathlib import Path
 
 import structlog
 
 from worker.classifier import Classifier
-from worker.model_source import names_checkpoint
+from worker.model_source import check_named, names_checkpoint, on_hub
 from worker.screening import Detect
 
 log = structlog.get_logger()
@@ -19,7 +20,7 @@ log = structlog.get_logger()
 def load_classifier(
     model: str, *, threads: int = 0, batch_tokens: int | None = None, label_map: Path | None = None
 ) -> Classifier:
-    """The model of this name: shipped, in a folder, or on a hub. Imports transformers, and ONNX Runtime or torch.
+    """The model of this name: shipped, in a folder, or on a hub. Imports ONNX Runtime, or torch and transformers.
 
     Args:
         model: as SCREENER_MODEL has it.
@@ -28,8 +29,13 @@ def load_classifier(
         label_map: file with the model's label names → ours; None: `labels.json` in the folder, where there is one.
 
     Raises:
-        StartupError: it does not load, in one line.
+        StartupError: there is no such model, or it does not load, in one line.
     """
+    check_named(model)
+    if on_hub(model) is None:
+        # All of it is on this machine; nothing is to be asked of a hub. The libraries below read it when they are imported.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
     from worker.outputs import read_label_map
 
     names = None if label_map is None else read_label_map(label_map)

@@ -95,6 +95,7 @@ def normalise_mapped(text: str) -> Normalised:
 
 
 def _walk(text: str, trace: list[list[Edit]] | None, steps: Sequence[Trick]) -> str:
+    unchanged = 0
     for _ in range(_ROUNDS):
         before = text
         for step in steps:
@@ -103,6 +104,12 @@ def _walk(text: str, trace: list[list[Edit]] | None, steps: Sequence[Trick]) -> 
                 text = _apply(text, edits)
                 if trace is not None:
                     trace.append(edits)
+                unchanged = 0
+                continue
+            unchanged += 1
+            if unchanged == len(steps):
+                # Each has read the text as it is now: what is left of this round would find nothing either.
+                return text
         if text == before:
             break
     return text
@@ -209,6 +216,8 @@ def _invisible(text: str) -> list[Edit]:
 
 
 def _joiners(text: str) -> list[Edit]:
+    if "\u200d" not in text:
+        return []
     return [(*match.span(), "") for match in _JOINER_AT_LETTER.finditer(text)]
 
 
@@ -225,6 +234,11 @@ _STRANGE_MARK: Final = _ranges([c for c in map(chr, range(0x370, 0x1F000)) if un
 _UNCOMPOSED: Final = re.compile(
     rf"[{_LATIN_MARK}]{{2,}}|(?<=[A-Za-z0-9\W_])[{_LINE_THROUGH}]|(?<=[A-Za-z])[{_STRANGE_MARK}]+"
 )
+# All that those two look for, and what else lies beyond the first 65,536: a class of few ranges there is told much sooner.
+_MARK: Final = re.compile(
+    f"[{_LATIN_MARK}{_ranges([c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c)[0] == 'M'])}"
+    "\uff9e\uff9f\U00010000-\U0001efff]"
+)
 
 
 def _zalgo(text: str) -> list[Edit]:
@@ -239,6 +253,8 @@ def _stacked(text: str) -> list[Edit]:
 def _off_their_letters(text: str, marks: re.Pattern[str]) -> list[Edit]:
     """Drop marks; the letter before them stands for itself and for them, so that a place ends behind both."""
     edits: list[Edit] = []
+    if text.isascii() or not _MARK.search(text):
+        return edits
     for match in marks.finditer(text):
         start, end = match.span()
         free = edits[-1][1] if edits else 0

@@ -5,7 +5,7 @@ Only `worker.loading` imports this. Any sequence classifier exported to ONNX dro
 `first.onnx` holds a model in two stages (`worker.early`).
 """
 
-import os
+import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +18,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
 from worker.batching import CPU_TOKENS, GPU_TOKENS
 from worker.classifier import LABELS, Found, Piece, Places, Scores
+from worker.cores import usable_cores
 from worker.early import EARLY_OUTPUT, FIRST_STAGE, HIDDEN, read_leaving
 from worker.errors import StartupError, TransientError
 from worker.files import MIB, check_size, read_json
@@ -43,6 +44,10 @@ _PAD: Final = 1
 TOKEN_OUTPUT: Final = "token_logits"  # noqa: S105  the name of an output
 _KIND_FROM: Final = 0.4
 """Mean probability from which a span carries the name of a kind; below, that of the pointer's first label."""
+_SURELY: Final = 0.01
+"""Of a logit: many times what rounding can move a probability by."""
+_NOT_EXTREME: Final = (0.001, 0.999)
+"""Thresholds between which that holds: beyond, neighbouring float32 numbers lie further apart than it."""
 
 
 def model_folder(name: str) -> Path:
@@ -67,7 +72,7 @@ class Pointer(Struct, frozen=True):
 
 
 class OnnxClassifier:
-    """A transformer on ONNX Runtime, with transformers' fast tokenizer. On a GPU where onnxruntime-gpu is installed.
+    """A transformer on ONNX Runtime, with a fast tokenizer. On a GPU where onnxruntime-gpu is installed.
 
     Args:
         folder: `model.onnx` (inputs `input_ids`, `attention_mask`, perhaps `token_type_ids`; first output logits
@@ -99,7 +104,7 @@ class OnnxClassifier:
         self._leaving = read_leaving(config, folder, self.labels)
         self._first = None if self._leaving is None else _open(folder / FIRST_STAGE)
         on_gpu = _GPU in self._session.get_providers()
-        self.runs_at_once = 1 if on_gpu else threads or len(os.sched_getaffinity(0))
+        self.runs_at_once = 1 if on_gpu else threads or usable_cores()
         self.batch_tokens = GPU_TOKENS if on_gpu else CPU_TOKENS
         self._tokenizer = Tokenizer(folder, _readable_tokens(config), width_step=GPU_STEP if on_gpu else CPU_STEP)
         first = self._first or self._session
@@ -107,6 +112,7 @@ class OnnxClassifier:
         self._outputs = [self._session.get_outputs()[0].name]
         self.pointer = _pointer(config, folder)
         if self.pointer is not None:
+            self._nowhere_below = nowhere_below(self.pointer.threshold)
             self._outputs.append(TOKEN_OUTPUT)
             if TOKEN_OUTPUT not in {node.name for node in self._session.get_outputs()}:
                 raise StartupError(f"{folder}/model.onnx has no output {TOKEN_OUTPUT}, and config.json has spans")
@@ -170,7 +176,7 @@ class OnnxClassifier:
         """What the model's (last) stage put out → what is found in each piece."""
         logits, *token_logits = outputs
         scores = self._scores(logits)
-        if self.pointer is None:
+        if self.pointer is None or points_nowhere(token_logits[0], self._nowhere_below):
             return [Found(of_piece) for of_piece in scores]
         marks = sigmoid(token_logits[0])
         return [
@@ -215,7 +221,8 @@ def _open(file: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # A run stays in the thread that asks for it; several are under way at once (`worker.runs`).
     options.intra_op_num_threads = 1
-    options.log_severity_level = 3
+    # It raises its errors as well: said once, by us, in our log's form and without what the model was given.
+    options.log_severity_level = 4
     providers = [_CPU]
     if _GPU in onnxruntime.get_available_providers():
         providers = [_GPU, _CPU]
@@ -254,6 +261,23 @@ def _pointer(config: Mapping[str, Any], folder: Path) -> Pointer | None:
     if not pointer.labels or not set(pointer.labels) <= set(LABELS) or not 0 < pointer.threshold < 1:
         raise StartupError(f"{folder}/config.json: spans: labels of ours, and a threshold between 0 and 1")
     return pointer
+
+
+def nowhere_below(threshold: float) -> float:
+    """A logit: no token whose own is lower has a probability that reaches the threshold."""
+    least, most = _NOT_EXTREME
+    return math.log(threshold / (1 - threshold)) - _SURELY if least <= threshold <= most else -math.inf
+
+
+def points_nowhere(token_logits: Any, below: float) -> bool:
+    """Whether no token is marked, told without a probability; False where it is not sure.
+
+    Args:
+        token_logits: [batch, width, span labels], the first of which says whether a token is a place at all.
+        below: `nowhere_below` of the threshold.
+    """
+    # In half precision rounding moves more. What is not a number is not lower than anything.
+    return token_logits.dtype == np.float32 and bool(token_logits[..., 0].max() < below)
 
 
 def point(pointer: Pointer, places: Places, marks: Any, found: Any) -> tuple[Span, ...]:

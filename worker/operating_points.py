@@ -16,7 +16,7 @@ from typing import Any, Final
 from worker.classifier import LABELS
 from worker.errors import StartupError
 from worker.files import read_json
-from worker.model_source import folder_of, on_hub
+from worker.model_source import check_named, folder_of
 
 FILE: Final = "operating_points.json"
 
@@ -30,10 +30,8 @@ def operating_points_of(model: str) -> Points:
     Raises:
         StartupError: there is no such model; otherwise as in `read_operating_points`.
     """
-    folder = folder_of(model)
-    if not folder.exists() and on_hub(model) is None:
-        raise StartupError(f"SCREENER_MODEL: {model} is none of the shipped models, and no folder")
-    return read_operating_points(folder)
+    check_named(model)
+    return read_operating_points(folder_of(model))
 
 
 def read_operating_points(folder: Path) -> Points:

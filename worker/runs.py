@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from heapq import heappop, heappush
 from itertools import count
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 _NICE: Final = 5
 _NICEST: Final = 19
@@ -42,7 +42,7 @@ class Runs(Generic[Batch, Result]):
         self._lock = threading.Lock()
 
     def results(self, batches: Sequence[Batch], tokens: int) -> Iterator[tuple[Batch, Result]]:
-        """Each batch with what came of it, in the order in which they finish.
+        """Each batch with what came of it, in the order in which they are given.
 
         Args:
             batches: what one caller wants.
@@ -55,7 +55,9 @@ class Runs(Generic[Batch, Result]):
         wanted = {self._submit(due, batch): batch for batch in batches}
         future: Future[Result] | None = None
         try:
-            for future in as_completed(wanted):
+            # Whoever asks is woken once, and not by every run: it can do nothing before the last.
+            wait(wanted, return_when=FIRST_EXCEPTION)
+            for future in sorted(wanted, key=_in_order):
                 yield wanted[future], future.result()
         finally:
             wait([each for each in wanted if not each.cancel()])
@@ -84,6 +86,11 @@ class Runs(Generic[Batch, Result]):
         finally:
             # As above.
             del future, batch
+
+
+def _in_order(future: Future[Any]) -> bool:
+    """A key to sort by: one that failed first, since others may still be under way behind it."""
+    return not (future.done() and future.exception())
 
 
 def _step_back() -> None:

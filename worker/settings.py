@@ -118,7 +118,8 @@ class Settings(BaseSettings):
     )
     dead_letters_in_a_row: Count = Field(100, description="Stop after this many dead letters in a row.")
     dead_letters_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.5, description="Stop when more than this share of the last `dead_letters_window` records are dead letters."
+        0.5,
+        description="Stop when more than this share of the last `SCREENER_DEAD_LETTERS_WINDOW` records are dead letters.",
     )
     dead_letters_window: Count = Field(1000, description="Records over which that share is taken.")
 

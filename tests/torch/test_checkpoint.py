@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification
 
 from tests.fakes import detect
 from tests.torch.checkpoints import LABELS, change_config, write_bert, write_roberta
+from tests.torch.hub import serve_hub
 from worker import hub
 from worker.checkpoint import TorchClassifier, open_checkpoint
 from worker.classifier import Found, Scores
@@ -178,7 +179,7 @@ def test_the_hash_changes_with_map_and_precision_and_with_nothing_else(tmp_path:
     (there / "README.md").write_text("words", "utf-8")
 
     assert hash_of(here) == hash_of(there, batch_tokens=64)
-    others = (hash_of(here, precision="half"), hash_of(here, label_map={"insult": "threat"}))
+    others = (hash_of(here, precision="half"), hash_of(here, label_map={"insult": "profanity"}))
     assert len({hash_of(here), *others}) == 3
 
 
@@ -202,20 +203,51 @@ def test_a_checkpoint_of_a_hub_is_pinned_in_the_decision(tmp_path: Path, monkeyp
     assert (model.name, model.version) == ("someone/toxic-bert", commit)
 
 
-@pytest.mark.parametrize("name", ["someone/toxic-bert", "someone/toxic-bert@main"])
-def test_without_a_way_to_a_hub_it_is_one_line_and_exit_2(tmp_path: Path, name: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "worker", "screen", "hello", "--model", name],
-        cwd=tmp_path,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+def screen(model: str, home: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Screen "hello" with a model that lies on a hub, with these variables of the hub's library and no others."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "screen", "hello", "--model", model],
+        cwd=home,
+        env=others | {"HF_HOME": str(home)} | variables,
         capture_output=True,
         text=True,
         check=False,
     )
 
+
+def test_it_is_fetched_by_its_name_and_no_file_twice(tmp_path: Path) -> None:
+    commit = "4f1e" * 10
+    checkpoint = write_bert(tmp_path / "checkpoint")
+    (checkpoint / "modeling.py").write_text("raise SystemExit", "utf-8")
+    with serve_hub(checkpoint, "someone/toxic-bert", commit) as hub_here:
+        first = screen(f"someone/toxic-bert@{commit}", tmp_path, HF_ENDPOINT=hub_here.address)
+        asked = len(hub_here.paths)
+        again = screen(f"someone/toxic-bert@{commit}", tmp_path, HF_ENDPOINT=hub_here.address)
+
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr
+    assert json.loads(first.stdout)["model"] == json.loads(again.stdout)["model"]
+    assert json.loads(first.stdout)["model"]["version"] == commit
+    # No bars among the lines of a log.
+    assert "%|" not in first.stderr
+    assert asked > 0
+    assert [path for path in hub_here.paths if path.endswith(".py")] == []
+    assert [path for path in hub_here.paths[asked:] if "/resolve/" in path] == []
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        pytest.param({"HF_HUB_OFFLINE": "1"}, id="it was forbidden"),
+        pytest.param({"HF_ENDPOINT": "http://127.0.0.1:9"}, id="nobody listens there"),
+    ],
+)
+def test_without_a_way_to_a_hub_it_is_one_line_and_exit_2(tmp_path: Path, variables: dict[str, str]) -> None:
+    ended = screen("someone/toxic-bert@main", tmp_path, **variables)
+
     assert (ended.returncode, ended.stdout) == (2, "")
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith("comment-screener: SCREENER_MODEL: no folder someone/toxic-bert here, and ")
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith("comment-screener: SCREENER_MODEL: someone/toxic-bert at main is not to be had from a hub: ")
 
 
 # ---- refusals

@@ -5,6 +5,7 @@ tools that read them: `make lint-deploy`.
 """
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,6 +137,28 @@ def test_the_image_copies_what_the_ignore_file_lets_through() -> None:
     }
     lines = (TOP / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied
+
+
+def test_the_image_has_what_compiles_what_has_no_wheel() -> None:
+    """On ARM faust-streaming is compiled, against zlib; without the headers it would install itself half and say nothing."""
+    installed = re.search(r"apt-get install [^\\&]*", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
+
+    assert installed is not None
+    assert {"gcc", "libc6-dev", "zlib1g-dev"} <= set(installed[0].split())
+
+
+@pytest.mark.parametrize(("ended", "said"), [("true", ""), ("false", "faust-streaming is without its compiled half: ")])
+def test_a_build_without_fausts_compiled_half_says_what_is_wrong(ended: str, said: str) -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    check = re.search(r"&& (\{ /opt/venv/bin/python .*\n.*; \})$", dockerfile, re.MULTILINE)
+
+    assert check is not None
+    assert "_CStreamIterator is None" in check[1]
+    command = check[1].replace("/opt/venv/bin/python", ended)
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stdout) == (1 if said else 0, "")
+    assert ran.stderr.startswith(said) if said else ran.stderr == ""
 
 
 def builds(page: str) -> set[str]:

