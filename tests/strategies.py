@@ -77,8 +77,14 @@ def policies(draw: st.DrawFn) -> Policy:
     if draw(st.booleans()):
         document["unsupported_language"] = draw(languages)
     if draw(st.booleans()):
+        document["undetermined_language"] = draw(languages)
+    if draw(st.booleans()):
         document["communities"] = {
-            COMMUNITY: {"labels": draw(policy_labels()), "unsupported_language": draw(languages)}
+            COMMUNITY: {
+                "labels": draw(policy_labels()),
+                "unsupported_language": draw(languages),
+                "undetermined_language": draw(languages),
+            }
         }
     return read_policy(json.dumps(document).encode(), "drawn.yaml")
 

@@ -228,7 +228,14 @@ def _explain_band(
     policy: Policy, found: Found, language: Language, band: AgeBand, community_id: str | None
 ) -> BandExplained:
     scores, pointed_at = found.scores, [span.label for span in found.spans]
-    verdict = policy.decide(scores, band, community_id, language_supported=language.supported, pointed_at=pointed_at)
+    verdict = policy.decide(
+        scores,
+        band,
+        community_id,
+        language_supported=language.supported,
+        language_undetermined=language.undetermined,
+        pointed_at=pointed_at,
+    )
     rules = [(label, rule) for label, rule in policy.rules_for(band, community_id) if label in scores]
     fired: dict[str, str] = {}
     for label, rule in rules:  # the strongest of each label first

@@ -38,13 +38,13 @@ _REASON_OF_FIELD: Final = dict.fromkeys(_IDS, Reason.INVALID_ID) | {
 
 
 def decode_comment(value: bytes) -> Comment:
-    """Read one comment. What `mended` can put right, an emoji cut in two for instance, is no error.
+    """Read one comment. What `mended` can put right, an emoji cut in two for instance, is no error. An empty language is none.
 
     Raises:
         InvalidRecord: with the reason, naming the field and what was expected of it, never what it held.
     """
     try:
-        return _comments.decode(value)
+        comment = _comments.decode(value)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
@@ -53,6 +53,7 @@ def decode_comment(value: bytes) -> Comment:
         raise _malformed(value, str(error)) from None
     except RecursionError:
         raise InvalidRecord(Stage.DECODE, Reason.INVALID_JSON, "nested too deeply") from None
+    return comment if comment.language != "" else msgspec.structs.replace(comment, language=None)
 
 
 def mended(value: bytes) -> bytes:

@@ -14,6 +14,9 @@ languages is handed in (`worker.langid`), the rules for when to believe it stand
 4. English has at least 50 %: English.
 5. Else it cannot be told.
 
+What cannot be told is **strange** where a word of it, of two letters or more, is no common English one (`worker/words.txt`), or
+stands in another script: "ta gueule" is, and "nice one", "lol", "W" and a heart are not.
+
 **Whom to believe** (`settle`), since producers often send the author's locale. What is no well-formed tag of BCP 47 (`!!`,
 `unknown`, `english`), or names no language (`und`, `mul`, `zxx`), counts as not given; `en_US` and `eng` are read as `en-US` and
 `en`:
@@ -23,7 +26,7 @@ languages is handed in (`worker.langid`), the rules for when to believe it stand
 - they do not: the text. A Russian comment sent as `en` is never passed as safe, an English one sent as `pt` is not held.
 
 Null is not supported, and not unsupported: such a comment is judged by its scores alone, as if it were English, because holding
-every "lol" would hold most of what children write.
+every "lol" would hold most of what children write. A policy may do more with what is strange (`undetermined_language`).
 """
 
 import re
@@ -32,6 +35,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Final, NamedTuple
+
+from worker.words import is_known
 
 VERSION: Final = "4"
 """Raised with every change of these rules, or of what ranks languages: a decision's id depends on it."""
@@ -77,6 +82,7 @@ _LAUGHTER: Final = re.compile(
 )
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
+_APOSTROPHE: Final = re.compile("['\u2019]")
 _LATIN: Final = "LATIN"
 _EAST_ASIAN: Final = "CJK"
 # Japanese writes one word in several of these.
@@ -112,20 +118,27 @@ class Detection(NamedTuple):
     Attributes:
         language: a BCP 47 tag; `und` is surely none that the model knows; None cannot be told.
         confidence: how sure it is that the model knows it, or that it does not, from 0 to 1; 0 where it cannot be told.
+        strange: it cannot be told, and one of its words is no common English one, or in another script.
     """
 
     language: str | None
     confidence: float
+    strange: bool = False
 
 
 UNDETERMINED: Final = Detection(None, 0.0)
+STRANGE: Final = Detection(None, 0.0, strange=True)
 
 
 class Language(NamedTuple):
-    """What a decision says: the tag that was used, and whether the model knows that language. Both may be null."""
+    """What a decision says: the tag that was used, and whether the model knows that language. Both may be null.
+
+    `undetermined`: both are, and the text is strange; the policy has a rule of its own for that.
+    """
 
     tag: str | None
     supported: bool | None
+    undetermined: bool = False
 
 
 class Detector:
@@ -138,14 +151,18 @@ class Detector:
         """Tell the language of each normalised text."""
         looks = [_look(text) for text in texts]
         ranked = iter(self._rank([look.words for look in looks if look.words]))
-        return [_conclude(look, next(ranked)) if look.words else UNDETERMINED for look in looks]
+        return [_conclude(look, next(ranked)) if look.words else _untold(look) for look in looks]
 
 
 class _Look(NamedTuple):
-    """The words of a text that tell its language, none where they are too few, and whether other scripts than Latin settle it."""
+    """The words of a text that tell its language, none where they are too few, and whether other scripts than Latin settle it.
+
+    `strange` as in `Detection`, for when nothing else tells.
+    """
 
     words: str
     foreign: bool
+    strange: bool
 
 
 def _look(text: str) -> _Look:
@@ -157,10 +174,10 @@ def _look(text: str) -> _Look:
     letters = sum(map(len, words))
     others = len(foreign) - foreign.count(" ")
     if others and (others >= _FOREIGN_LETTERS or others >= _FOREIGN_SHARE * (letters + others)):
-        return _Look(foreign, foreign=True)
-    if len(words) < _MIN_WORDS or letters < _MIN_LETTERS:
-        return _Look("", foreign=False)
-    return _Look(" ".join(words), foreign=False)
+        return _Look(foreign, foreign=True, strange=True)
+    strange = others > 0 or not all(map(_is_common, words))
+    enough = len(words) >= _MIN_WORDS and letters >= _MIN_LETTERS
+    return _Look(" ".join(words) if enough else "", foreign=False, strange=strange)
 
 
 def _conclude(look: _Look, ranked: Ranked) -> Detection:
@@ -170,7 +187,17 @@ def _conclude(look: _Look, ranked: Ranked) -> Detection:
         return Detection(_ENGLISH, ranked.english)
     if ranked.english <= _ENGLISH_AT_MOST and ranked.probability >= _OTHER_AT_LEAST:
         return Detection(_name(ranked), 1 - ranked.english)
-    return UNDETERMINED
+    return _untold(look)
+
+
+def _untold(look: _Look) -> Detection:
+    return STRANGE if look.strange else UNDETERMINED
+
+
+def _is_common(word: str) -> bool:
+    """Whether it is a common English word, or a letter. Isn't is listed as isnt, let's as let."""
+    parts = _APOSTROPHE.split(word)
+    return len(word) == 1 or is_known("".join(parts)) or is_known(parts[0])
 
 
 def _name(ranked: Ranked) -> str:
@@ -183,7 +210,9 @@ def settle(declared: str | None, detected: Detection) -> Language:
     """What to go by, the producer's word or the text; the rules stand at the top."""
     declared = None if declared is None else _tag(declared)
     if detected.language is None:
-        return Language(declared, None if declared is None else is_supported(declared))
+        if declared is None:
+            return Language(None, None, detected.strange)
+        return Language(declared, is_supported(declared))
     supported = is_supported(detected.language)
     if declared is not None and is_supported(declared) == supported:
         return Language(declared, supported)

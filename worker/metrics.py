@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Info, PlatformC
 from worker.classifier import LABELS, Scores
 from worker.errors import Reason
 from worker.histogram import Histogram
-from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, Model, PolicyVersion
+from worker.records import UNDETERMINED_LANGUAGE, UNSUPPORTED_LANGUAGE, Action, AgeBand, Model, PolicyVersion
 
 STAGES: Final = ("decode", "queue", "tokenise", "infer", "decide", "publish")
 NO_CATEGORY: Final = "none"
-CATEGORIES: Final = (*LABELS, UNSUPPORTED_LANGUAGE, NO_CATEGORY)
+CATEGORIES: Final = (*LABELS, UNSUPPORTED_LANGUAGE, UNDETERMINED_LANGUAGE, NO_CATEGORY)
 SUPPORT: Final = {True: "true", False: "false", None: "undetermined"}
 """What a decision says of its language → the value of the metric's label."""
 _MILLISECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -40,8 +40,8 @@ class Metrics:
         )
         self.decisions = Counter(
             "screener_decisions_total",
-            "Decisions by the label behind them ('none' for a plain allow, 'unsupported_language' where no score is) and the "
-            "audience's age band.",
+            "Decisions by the label behind them ('none' for a plain allow, 'unsupported_language' or 'undetermined_language' "
+            "where no score is) and the audience's age band.",
             ["category", "age_band"],
             registry=r,
         )
@@ -147,32 +147,12 @@ class Metrics:
             "SCREENER_MAX_IN_FLIGHT_BYTES: bytes in flight at most, and one record more.",
             registry=r,
         )
-        self.watermark = Gauge(
-            "screener_watermark_offset", "The next offset to be finished: all before it are.", ["partition"], registry=r
-        )
-        self.earliest = Gauge(
-            "screener_earliest_offset",
-            "The first offset that the partition still has: what lay before it was deleted, read or not.",
-            ["partition"],
-            registry=r,
-        )
         self.gone_unread = Counter(
             "screener_gone_unread_total",
             "Offsets that the brokers deleted before this worker's group had read them, at most.",
             registry=r,
         )
-        self.lag_messages = Gauge(
-            "screener_lag_messages",
-            "Offsets between the watermark and the end of the partition; 0 where no record is among them.",
-            ["partition"],
-            registry=r,
-        )
-        self.lag_seconds = Gauge(
-            "screener_lag_seconds",
-            "Age of the oldest unfinished record; 0 when there is none.",
-            ["partition"],
-            registry=r,
-        )
+        self._create_gauges_of_partitions(r)
         self.last_commit_seconds = Gauge(
             "screener_last_commit_timestamp_seconds",
             "When offsets were last committed, in epoch seconds; 0 before the first time.",
@@ -224,6 +204,42 @@ class Metrics:
         self._described = False
 
         self._create_series()
+
+    def _create_gauges_of_partitions(self, r: CollectorRegistry) -> None:
+        """What only the worker that has a partition tells of it."""
+        self.watermark = Gauge(
+            "screener_watermark_offset", "The next offset to be finished: all before it are.", ["partition"], registry=r
+        )
+        self.earliest = Gauge(
+            "screener_earliest_offset",
+            "The first offset that the partition still has: what lay before it was deleted, read or not.",
+            ["partition"],
+            registry=r,
+        )
+        self.lag_messages = Gauge(
+            "screener_lag_messages",
+            "Offsets between the watermark and the end of the partition; 0 where no record is among them.",
+            ["partition"],
+            registry=r,
+        )
+        self.lag_seconds = Gauge(
+            "screener_lag_seconds",
+            "Age of the oldest unfinished record; 0 when there is none.",
+            ["partition"],
+            registry=r,
+        )
+        self.unstable_messages = Gauge(
+            "screener_unstable_messages",
+            "Offsets between the last stable one and the end of the log, which open transactions keep back; no part of the lag.",
+            ["partition"],
+            registry=r,
+        )
+        self.unstable_seconds = Gauge(
+            "screener_unstable_seconds",
+            "For how long the last stable offset has stood still with something behind it; 0 where nothing is kept back.",
+            ["partition"],
+            registry=r,
+        )
 
     def _create_series(self) -> None:
         # To look a child up costs more than to count: what happens for every comment remembers it.

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.classifier import HARM_LABELS, LABELS
-from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion, ReasonGiven
+from worker.records import UNDETERMINED_LANGUAGE, UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion, ReasonGiven
 
 VERSION: Final = "3"
 """Raised whenever the same policy may come to another action on the same scores, since decisions are named by it."""
@@ -44,23 +44,28 @@ same."""
 
 
 class LanguageRule(Struct, frozen=True):
-    """What is done with a comment in a language that the model does not know. `name` as in `Rule`."""
+    """What is done with a comment for its language, whatever it scores. `name` as in `Rule`."""
 
     action: Action
     name: str
 
 
-LanguageRules = Mapping[AgeBand, LanguageRule]
-"""One rule for each known band."""
+LanguageRules = Mapping[tuple[str, AgeBand], LanguageRule]
+"""One rule for each known band: of `unsupported_language`, which the model does not know, and of `undetermined_language`, which
+nobody can tell."""
 
 LANGUAGE_DEFAULT: Final[LanguageRules] = {
-    band: LanguageRule(
-        Action.HOLD if band in (AgeBand.UNDER_13, AgeBand.FROM_13_TO_15) else Action.ALLOW,
-        f"{UNSUPPORTED_LANGUAGE}.default",
+    (kind, band): LanguageRule(
+        Action.HOLD
+        if kind == UNSUPPORTED_LANGUAGE and band in (AgeBand.UNDER_13, AgeBand.FROM_13_TO_15)
+        else Action.ALLOW,
+        f"{kind}.default",
     )
+    for kind in (UNSUPPORTED_LANGUAGE, UNDETERMINED_LANGUAGE)
     for band in KNOWN_BANDS
 }
-"""What holds where a policy says nothing: it waits for a person where children read, so that no policy is silently safe."""
+"""What holds where a policy says nothing. What the model does not know waits for a person where children read, so that no policy
+is silently safe; what cannot be told is judged by its scores, since much of it is slang."""
 
 
 class Verdict(Struct, frozen=True):
@@ -69,7 +74,8 @@ class Verdict(Struct, frozen=True):
     Attributes:
         action: the strongest that any rule asks for; `escalate` where one would remove what another holds for danger, `hold`
             where it would remove what the model cannot read.
-        category: the label of the first reason, or `unsupported_language`; None where no rule fired.
+        category: the label of the first reason, be it `unsupported_language` or `undetermined_language`; None where no rule
+            fired.
         severity: the highest harm score, whatever the policy made of it; None where nothing was scored.
         reasons: at most one a label, the strongest action first, then the highest score; the one for the language behind
             the labels that ask for the same.
@@ -92,7 +98,7 @@ class Policy:
         version: what decisions carry.
         rules: what holds where a community says nothing of its own.
         communities: all rules of each community that does, the inherited ones included.
-        language: what is done with languages that the model does not know, likewise.
+        language: what is done with languages that the model does not know, or that cannot be told, likewise.
         community_languages: the same of each community that has its own, the inherited ones included.
         warnings: what whoever wrote it should look at again.
         resolved: the scores that its precisions stand for, a line each.
@@ -142,10 +148,10 @@ class Policy:
         """Each label with each of its rules for this audience, strongest first; without those that never fire."""
         return ((label, rule) for label, *_, rules in self._rows(audience, community_id) for rule in rules)
 
-    def language_rule(self, audience: AgeBand | None, community_id: str | None) -> LanguageRule:
-        """What happens to a comment in a language that the model does not know."""
+    def language_rule(self, kind: str, audience: AgeBand | None, community_id: str | None) -> LanguageRule:
+        """What happens to a comment for its language; `kind` as in `LanguageRules`."""
         table = self._community_languages.get(community_id or "", self._language)
-        return table[audience or AgeBand.UNKNOWN]
+        return table[kind, audience or AgeBand.UNKNOWN]
 
     def decide(
         self,
@@ -154,6 +160,7 @@ class Policy:
         community_id: str | None,
         *,
         language_supported: bool | None = None,
+        language_undetermined: bool = False,
         pointed_at: Iterable[str] = (),
     ) -> Verdict:
         """Apply the rules for this audience. A label without a score never fires.
@@ -163,6 +170,8 @@ class Policy:
 
         A language that the model does not know (False; None is one that cannot be told) brings in its own rule beside the
         scores. They are guesses then, so what they would remove is held for a person, and nothing is nudged or highlighted.
+        `language_undetermined`: it cannot be told, of words that are no common English ones. That brings in a rule as well, and
+        the scores count as ever.
 
         Raises:
             ValueError: a score is NaN, which would otherwise pass for harmless.
@@ -171,11 +180,9 @@ class Policy:
         if hurts(pointed_at):
             reasons = _without_praise(reasons)
         if language_supported is False:
-            reasons = _of_guesses(reasons)
-            own = self.language_rule(audience, community_id)
-            if own.action is not Action.ALLOW:
-                band = audience or AgeBand.UNKNOWN
-                reasons.append(ReasonGiven(UNSUPPORTED_LANGUAGE, None, None, band, own.action, own.name))
+            reasons = _of_guesses(reasons) + self._of_language(UNSUPPORTED_LANGUAGE, audience, community_id)
+        elif language_undetermined:
+            reasons += self._of_language(UNDETERMINED_LANGUAGE, audience, community_id)
         if not reasons:
             return Verdict(Action.ALLOW, None, severity, reasons)
         reasons = self._seen_by_a_person(reasons)
@@ -207,6 +214,13 @@ class Policy:
                 ReasonGiven(label, score, rule.threshold, audience or AgeBand.UNKNOWN, rule.action, rule.name)
             )
         return severity, reasons
+
+    def _of_language(self, kind: str, audience: AgeBand | None, community_id: str | None) -> list[ReasonGiven]:
+        """The reason for the language, where the policy does anything for it."""
+        rule = self.language_rule(kind, audience, community_id)
+        if rule.action is Action.ALLOW:
+            return []
+        return [ReasonGiven(kind, None, None, audience or AgeBand.UNKNOWN, rule.action, rule.name)]
 
     def _rank(self, reason: ReasonGiven) -> tuple[int, bool, bool, float]:
         """The strongest action first, then a danger, then what says more than that something is wrong, then the higher score.
@@ -284,9 +298,13 @@ def _row(label: str, rules: Sequence[Rule]) -> _Row:
     return label, label in HARM_LABELS, min((rule.threshold for rule in may_fire), default=NEVER), may_fire
 
 
-def _with_unknown(rules: LanguageRules) -> dict[AgeBand, LanguageRule]:
-    """The rules with that for an unknown audience: the strictest, and of equals that of the youngest."""
-    return {**rules, AgeBand.UNKNOWN: max((rules[band] for band in KNOWN_BANDS), key=lambda rule: rule.action.strength)}
+def _with_unknown(rules: LanguageRules) -> dict[tuple[str, AgeBand], LanguageRule]:
+    """The rules with those for an unknown audience: the strictest, and of equals that of the youngest."""
+    strictest = {
+        (kind, AgeBand.UNKNOWN): max((rules[kind, band] for band in KNOWN_BANDS), key=lambda rule: rule.action.strength)
+        for kind, _ in rules
+    }
+    return {**rules, **strictest}
 
 
 def _strictest(bands: Sequence[Sequence[Rule]]) -> tuple[Rule, ...]:

@@ -13,6 +13,8 @@ Read at startup, and by `comment-screener policy check`.
         adult: {hold: precision 0.90 else 0.75}   # and from which with a model that does not state it, or never reaches it
     unsupported_language:        # what happens to a comment in a language that the model does not know
       all: hold                  # allow, limit or hold; what is not named is held for readers under 16
+    undetermined_language:       # and to one whose language nobody can tell, of words that are no common English ones
+      under_13: limit            # allow, limit or hold; what is not named is allowed
     communities:
       gardening:
         labels:
@@ -31,15 +33,23 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from worker.classifier import LABELS
+from worker.classifier import HARM_LABELS, LABELS
 from worker.errors import PolicyError
 from worker.files import MIB, read_bytes
 from worker.operating_points import Points
-from worker.policy import KNOWN_BANDS, LANGUAGE_DEFAULT, NEVER, LanguageRule, LanguageRules, Policy, Rule
+from worker.policy import (
+    KNOWN_BANDS,
+    LANGUAGE_DEFAULT,
+    NEVER,
+    LanguageRule,
+    LanguageRules,
+    Policy,
+    Rule,
+)
 from worker.policy_precisions import Point, resolve
 from worker.policy_shape import ALL, Community, Labels, Languages, PolicyFile, explain, misplaced_actions, not_one_of
 from worker.policy_yaml import Keys, Problem, Tree, compose
-from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion
+from worker.records import UNDETERMINED_LANGUAGE, UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion
 
 _PRESET_DIRECTORY: Final = Path(__file__).with_name("policies")
 
@@ -114,21 +124,19 @@ def read_policy(content: bytes, file: str, points: Points | None = None) -> Poli
         for name, community in model.communities.items()
     }
     communities = {name: rules | overrides for name, overrides in own.items()}
-    language = _spread_language(model.unsupported_language, LANGUAGE_DEFAULT, ())
+    language = _spread_languages(model, LANGUAGE_DEFAULT, ())
     community_languages = {
-        name: _spread_language(community.unsupported_language, language, ("communities", name))
+        name: _spread_languages(community, language, ("communities", name))
         for name, community in model.communities.items()
     }
     odd = [
         *resolved.warnings,
         *_warn(model, rules, communities),
-        *_warn_language(model.unsupported_language, (), language),
+        *_warn_languages(model, (), language),
         *(
             problem
             for name, community in model.communities.items()
-            for problem in _warn_language(
-                community.unsupported_language, ("communities", name), community_languages[name], language
-            )
+            for problem in _warn_languages(community, ("communities", name), community_languages[name], language)
         ),
     ]
     warnings = sorted(map(tree.locate, odd))
@@ -158,6 +166,11 @@ def write_scores(text: str, file: str, points: Points) -> str:
     return text
 
 
+_DANGERS: Final = {
+    "threat": "a threat that vanishes warns nobody",
+    "self_harm": "a cry for help that vanishes reaches nobody",
+}
+"""Labels of what a person has to see, and what comes of removing it."""
 _NO_CHANGE: Final = "is what the community inherits anyway, so it changes nothing"
 
 _Spread = dict[tuple[str, AgeBand], tuple[Rule, ...]]
@@ -182,32 +195,43 @@ def _spread(labels: Labels, root: Keys) -> _Spread:
     }
 
 
-def _spread_language(written: Languages, inherited: LanguageRules, root: Keys) -> LanguageRules:
-    """The rule of each band, with `all` spread as with labels; bands that are not named keep what they inherit."""
+def _languages(written: PolicyFile | Community) -> dict[str, Languages]:
+    """What stands there of each kind of `LanguageRules`."""
+    return {
+        UNSUPPORTED_LANGUAGE: written.unsupported_language,
+        UNDETERMINED_LANGUAGE: written.undetermined_language,
+    }
+
+
+def _spread_languages(written: PolicyFile | Community, inherited: LanguageRules, root: Keys) -> LanguageRules:
+    """The rules of each band, with `all` spread as with labels; bands that are not named keep what they inherit."""
     own = {
-        band: LanguageRule(action, ".".join((*root, UNSUPPORTED_LANGUAGE, key)))
-        for key, action in written.items()
-        for band in _covered(written, key)
+        (kind, band): LanguageRule(action, ".".join((*root, kind, key)))
+        for kind, bands in _languages(written).items()
+        for key, action in bands.items()
+        for band in _covered(bands, key)
     }
     return {**inherited, **own}
 
 
-def _warn_language(
-    written: Languages, root: Keys, rules: LanguageRules, inherited: LanguageRules | None = None
+def _warn_languages(
+    written: PolicyFile | Community, root: Keys, rules: LanguageRules, inherited: LanguageRules | None = None
 ) -> Iterator[Problem]:
-    path = (*root, UNSUPPORTED_LANGUAGE)
-    if not written:
-        return
-    if ALL in written and not _covered(written, ALL):
-        yield Problem((*path, ALL), "speaks for no band: each is named itself")
-    for younger, older in pairwise(KNOWN_BANDS):
-        if rules[younger].action.strength < rules[older].action.strength:
-            text = f"{rules[older].action} for {older} but {rules[younger].action} for {younger}"
-            yield Problem(path, f"{text}: the older audience is treated more strictly")
-    for key, action in written.items():
-        covered = _covered(written, key)
-        if inherited and covered and all(inherited[band].action is action for band in covered):
-            yield Problem((*path, key), _NO_CHANGE)
+    for kind, bands in _languages(written).items():
+        path = (*root, kind)
+        if not bands:
+            continue
+        if ALL in bands and not _covered(bands, ALL):
+            yield Problem((*path, ALL), "speaks for no band: each is named itself")
+        for younger, older in pairwise(KNOWN_BANDS):
+            of_younger, of_older = rules[kind, younger].action, rules[kind, older].action
+            if of_younger.strength < of_older.strength:
+                text = f"{of_older} for {older} but {of_younger} for {younger}"
+                yield Problem(path, f"{text}: the older audience is treated more strictly")
+        for key, action in bands.items():
+            covered = _covered(bands, key)
+            if inherited and covered and all(inherited[kind, band].action is action for band in covered):
+                yield Problem((*path, key), _NO_CHANGE)
 
 
 def _warn(model: PolicyFile, rules: _Spread, communities: Mapping[str, _Spread]) -> Iterator[Problem]:
@@ -215,16 +239,32 @@ def _warn(model: PolicyFile, rules: _Spread, communities: Mapping[str, _Spread])
     for label in LABELS:
         if label not in ruled:
             yield Problem(("labels", label), "no rule looks at this label")
+    unspoken = _unspoken(rules)
+    yield from _warn_bands(unspoken, ("labels",))
     yield from _warn_labels(model.labels, ("labels",), rules)
     for community_id, community in model.communities.items():
         root = ("communities", community_id, "labels")
+        yield from _warn_bands([band for band in _unspoken(communities[community_id]) if band not in unspoken], root)
         yield from _warn_labels(community.labels, root, communities[community_id])
         yield from _warn_no_change(community, root, rules)
+
+
+def _unspoken(rules: _Spread) -> list[AgeBand]:
+    """The bands for which no score of harm does anything."""
+    return [band for band in KNOWN_BANDS if not any(rules.get((label, band)) for label in HARM_LABELS)]
+
+
+def _warn_bands(bands: Sequence[AgeBand], path: Keys) -> Iterator[Problem]:
+    if bands:
+        yield Problem(path, f"no rule for harm speaks for {', '.join(bands)}: whatever a comment scores, they see it")
 
 
 def _warn_labels(labels: Labels, root: Keys, rules: _Spread) -> Iterator[Problem]:
     for label, bands in labels.items():
         path = (*root, label)
+        for key, thresholds in bands.items() if label in _DANGERS else ():
+            if Action.REMOVE in thresholds and _covered(bands, key):
+                yield Problem((*path, key, Action.REMOVE), f"{_DANGERS[label]}; hold it, or escalate")
         if ALL in bands and not _covered(bands, ALL):
             yield Problem((*path, ALL), "speaks for no band: each is named itself")
         # Neighbours are enough: if each is at least as strict as the next older one, so are all.
@@ -244,7 +284,7 @@ def _act(rules: Sequence[Rule], score: float) -> Action:
 
 def _warn_no_change(community: Community, root: Keys, inherited: _Spread) -> Iterator[Problem]:
     labels = community.labels
-    if not labels and not community.unsupported_language:
+    if not labels and not any(_languages(community).values()):
         yield Problem(root, "names no label, so it changes nothing")
     for label, bands in labels.items():
         if not bands:

@@ -139,6 +139,7 @@ class Community(BaseModel):
 
     labels: Labels = {}
     unsupported_language: Languages = {}
+    undetermined_language: Languages = {}
 
 
 class PolicyFile(BaseModel):
@@ -149,8 +150,9 @@ class PolicyFile(BaseModel):
     description: str = ""
     labels: Labels
     unsupported_language: Languages = {}
+    undetermined_language: Languages = {}
     communities: Annotated[
-        dict[_Name, Annotated[Community, BeforeValidator(_mapping("labels and unsupported_language"))]],
+        dict[_Name, Annotated[Community, BeforeValidator(_mapping(", ".join(Community.model_fields)))]],
         BeforeValidator(_mapping("communities")),
     ] = {}
 

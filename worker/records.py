@@ -96,9 +96,9 @@ class Comment(References, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                min_length=1,
                 max_length=35,
-                description="BCP 47 tag. What is no such tag, or names no language (und, mul, mis, zxx), counts as not given.",
+                description="BCP 47 tag. What is no such tag, be it empty, or names no language (und, mul, mis, zxx), counts as "
+                "not given.",
             ),
         ]
         | None
@@ -151,6 +151,9 @@ class Span(Struct, frozen=True):
 UNSUPPORTED_LANGUAGE = "unsupported_language"
 """Stands where a label stands, as a category and in a reason, when no score but the language is behind an action."""
 
+UNDETERMINED_LANGUAGE = "undetermined_language"
+"""Likewise, when what is behind an action is that nobody can tell the language."""
+
 
 OVERLOAD = "overload"
 """Stands where a label stands in the reason of a comment that was held unscored, because it had waited for too long."""
@@ -159,13 +162,16 @@ OVERLOAD = "overload"
 class ReasonGiven(Struct, frozen=True):
     """One rule that fired: the label's score reached the threshold for this audience.
 
-    Or the policy's rule for languages that the model does not know: then the label is `unsupported_language`, and score and
-    threshold are null, because no score was looked at. Or the worker's own for overload: then there is no score at all.
+    Or the policy's rule for languages that the model does not know, or that cannot be told: then the label is
+    `unsupported_language` or `undetermined_language`, and score and threshold are null, because no score was looked at. Or the
+    worker's own for overload: then there is no score at all.
     """
 
-    label: Annotated[str, Meta(description="A label of the scores, unsupported_language or overload.")]
-    score: Annotated[Score | None, Meta(description="Null for unsupported_language and overload.")]
-    threshold: Annotated[Score | None, Meta(description="Null for unsupported_language and overload.")]
+    label: Annotated[
+        str, Meta(description="A label of the scores, unsupported_language, undetermined_language or overload.")
+    ]
+    score: Annotated[Score | None, Meta(description="Null where the label is none of the scores.")]
+    threshold: Annotated[Score | None, Meta(description="Null where the label is none of the scores.")]
     age_band: AgeBand
     action: Annotated[
         Action,
@@ -201,8 +207,8 @@ class Decision(References, frozen=True, kw_only=True):
     category: Annotated[
         str | None,
         Meta(
-            description="The label behind the action, or unsupported_language; null where nothing but allow was asked for, or "
-            "where degraded."
+            description="The label behind the action, or unsupported_language or undetermined_language; null where nothing but "
+            "allow was asked for, or where degraded."
         ),
     ]
     severity: Annotated[

@@ -6,6 +6,7 @@ Kafka in it: the worker and the `screen` command are two edges around the same `
 """
 
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -325,6 +326,7 @@ class Screener:
             comment.audience_age_band,
             comment.community_id,
             language_supported=language.supported,
+            language_undetermined=language.undetermined,
             pointed_at=[span.label for span in found.spans],
         )
         try:
@@ -402,8 +404,9 @@ def decision_id(comment: Comment, policy: PolicyVersion, model: Model, *, degrad
 
     Audience, community and the producer's language are in it beside id, text, policy and model, since the policy reads them:
     without them one comment, sent again for another audience, would get two verdicts under one name. So are the versions of
-    what the model gets to read, of what tells the language and of how a policy is applied. So is whether it was held unscored:
-    screened again in a quieter hour it gets another verdict.
+    what the model gets to read, of what tells the language and of how a policy is applied; and that of Unicode, since texts are
+    read by the interpreter's tables, and each Python has its own. So is whether it was held unscored: screened again in a quieter
+    hour it gets another verdict.
     """
     parts = [
         _measured(comment.comment_id),
@@ -430,7 +433,8 @@ def _measured(part: str) -> bytes:
 @lru_cache(maxsize=16)
 def _rules(policy_sha256: str, model_sha256: str) -> bytes:
     """What is the same for every comment, until the policy changes."""
-    return b"".join(map(_measured, (policy_sha256, model_sha256, NORMALISER, LANGUAGE_RULES, POLICY_RULES)))
+    versions = (NORMALISER, LANGUAGE_RULES, POLICY_RULES, unicodedata.unidata_version)
+    return b"".join(map(_measured, (policy_sha256, model_sha256, *versions)))
 
 
 def _remembering(

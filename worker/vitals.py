@@ -40,6 +40,13 @@ class Vitals:
 
     def __init__(self, metrics: Metrics, watchdog: Watchdog, *, watchdog_timeout_s: float) -> None:
         self._metrics = metrics
+        # What the brokers alone can tell of a partition.
+        self._asked_for = (
+            metrics.earliest,
+            metrics.lag_messages,
+            metrics.unstable_messages,
+            metrics.unstable_seconds,
+        )
         self._watchdog = watchdog
         self._watchdog_timeout_s = watchdog_timeout_s
         self._watched: tuple[Pipeline, Publisher | Ledgers] | None = None
@@ -57,13 +64,7 @@ class Vitals:
         """The group has given the worker these."""
         for gone in (self._assigned or set()) - partitions:
             # A gauge that nobody updates any more would tell of a lag that somebody else has worked off.
-            _remove(
-                gone,
-                self._metrics.watermark,
-                self._metrics.earliest,
-                self._metrics.lag_messages,
-                self._metrics.lag_seconds,
-            )
+            _remove(gone, *self._asked_for, self._metrics.watermark, self._metrics.lag_seconds)
         self._assigned = partitions
         self._metrics.assigned_partitions.set(len(partitions))
         self._metrics.rebalances.inc()
@@ -96,7 +97,7 @@ class Vitals:
     def _unanswered_s(self) -> float:
         """For how long the brokers have not said how far the partitions go: all that is asked of them while nothing comes.
 
-        Once is no news either: a coordinator may be being elected, or a machine starting.
+        A worker that has none asks for a commit. Once is no news either: a coordinator may be being elected, a machine starting.
         """
         return time.monotonic() - self._asked_in_vain[0] if len(self._asked_in_vain) > 1 else 0.0
 
@@ -146,6 +147,8 @@ class Vitals:
             for partition, lag in self._ours(lags).items():
                 self._metrics.lag_messages.labels(str(partition)).set(lag)
                 self._metrics.earliest.labels(str(partition)).set(meter.beginnings[partition])
+                self._metrics.unstable_messages.labels(str(partition)).set(meter.unstable[partition].messages)
+                self._metrics.unstable_seconds.labels(str(partition)).set(meter.unstable[partition].seconds)
             for partition, (first, end) in meter.gone.items():
                 log.error("deleted before it was read", partition=partition, first=first, end=end)
                 self._metrics.gone_unread.inc(end - first)
@@ -159,7 +162,7 @@ class Vitals:
         for partition in self._assigned or ():
             if is_cut_off:
                 # Nobody knows what waits there: a partition that nobody tells of counts as one that nobody serves.
-                _remove(partition, self._metrics.earliest, self._metrics.lag_messages)
+                _remove(partition, *self._asked_for)
             if is_cut_off and partition not in oldest:
                 _remove(partition, self._metrics.lag_seconds)
             else:

@@ -5,7 +5,7 @@ from typing import Final
 
 from worker.classifier import KIND_LABELS, LABELS
 from worker.metrics import CATEGORIES, NO_CATEGORY, STAGES, SUPPORT
-from worker.records import UNSUPPORTED_LANGUAGE, Action, AgeBand
+from worker.records import UNDETERMINED_LANGUAGE, UNSUPPORTED_LANGUAGE, Action, AgeBand
 
 _HARM: Final = {
     "toxicity": "orange",
@@ -18,10 +18,8 @@ _HARM: Final = {
     "self_harm": "dark-blue",
 }
 OF_LABEL: Final = {label: "green" if label in KIND_LABELS else _HARM[label] for label in LABELS}
-OF_CATEGORY: Final = {
-    category: {UNSUPPORTED_LANGUAGE: "light-blue", NO_CATEGORY: "text"}.get(category) or OF_LABEL[category]
-    for category in CATEGORIES
-}
+_OTHERWISE: Final = {UNSUPPORTED_LANGUAGE: "light-blue", UNDETERMINED_LANGUAGE: "blue", NO_CATEGORY: "text"}
+OF_CATEGORY: Final = {category: _OTHERWISE.get(category) or OF_LABEL[category] for category in CATEGORIES}
 OF_ACTION: Final[Mapping[str, str]] = dict(
     zip(Action, ("green", "text", "light-blue", "yellow", "orange", "red", "dark-red"), strict=True)
 )

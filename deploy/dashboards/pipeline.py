@@ -29,6 +29,11 @@ _NOBODY: Final = "no worker reports"
 _QUIET: Final = "no traffic"
 _LAG: Final = newest("screener_lag_messages", by="partition", partition=True)
 _EARLIEST: Final = newest("screener_earliest_offset", by="partition", partition=True)
+_KEPT_BACK: Final = (
+    f"{newest('screener_unstable_messages', by='partition', partition=True)} "
+    f"and on (partition) {newest('screener_unstable_seconds', by='partition', partition=True)} > 30"
+)
+"""Not by transactions that come and go."""
 _FINISHED: Final = newest("screener_watermark_offset", by="partition", partition=True)
 _KEPT: Final = f"({_LAG} + clamp_min({_FINISHED} - {_EARLIEST}, 0))"
 _MOST: Final = 8
@@ -92,9 +97,15 @@ def _waiting() -> Row:
     lag_seconds = newest("screener_lag_seconds", by="partition", partition=True)
     lag_in_messages = chart(
         "Lag in messages, by partition",
-        [Query(_LAG, "{{partition}}")],
-        shows="Offsets between what is finished and the end of the partition.",
-        bad="a line that climbs. A small one that never moves is markers of transactions, and no work.",
+        [Query(_LAG, "{{partition}}"), Query(_KEPT_BACK, "{{partition}}, kept back")],
+        shows=(
+            "Offsets between what is finished and the end of the partition. Kept back, and no part of it: those behind a "
+            "transaction that has been open for half a minute."
+        ),
+        bad=(
+            "a line that climbs. A small one that never moves is markers of transactions, and no work. Any that is kept back: "
+            "nobody screens it before a producer ends its transaction."
+        ),
         unit="short",
         no_value=_NOBODY,
     )

@@ -29,7 +29,13 @@ class Mutant(Struct, frozen=True):
     broker: str | None = None
 
 
-_AGENTS: Final = ("tests/unit/test_agents.py",)
+_AGENTS: Final = (
+    "tests/unit/test_agents.py",
+    "tests/unit/test_agents_failures.py",
+    "tests/unit/test_agents_bounds.py",
+)
+_REDRIVE: Final = ("tests/unit/test_redrive.py",)
+_REVOKED: Final = ("tests/unit/test_revoked.py",)
 _SCREENING: Final = ("tests/unit/test_screening.py",)
 _CONSUMER: Final = ("tests/unit/test_consumer.py",)
 _PUBLISHER: Final = ("tests/unit/test_publisher.py",)
@@ -220,6 +226,22 @@ MUTANTS: Final = (
         _AGENTS,
     ),
     Mutant(
+        "decision on what is somebody else's by now",
+        "the last word on an edited comment is the one on its old text, by a worker that had lost the partition",
+        Edit("worker/acking.py", "for delivery in window if self._was_dealt_anew(delivery)}", "for delivery in ()}"),
+        _REVOKED,
+    ),
+    Mutant(
+        "a rebalance that waits for ever",
+        "the same, by a worker that could not write for longer than the group has waited",
+        Edit(
+            "worker/faust_app.py",
+            "        overdue = asyncio.create_task(self._end_overdue())\n",
+            "        overdue = asyncio.Future()\n",
+        ),
+        _REVOKED,
+    ),
+    Mutant(
         "exception swallowed in the agent",
         "the broker refuses, the worker shrugs, and the comments are committed without a decision",
         Edit(
@@ -340,11 +362,27 @@ MUTANTS: Final = (
         Edit(
             "worker/agents.py",
             "            self._limit.note(\n"
-            "                [outcome.reason if isinstance(outcome, Rejection) else None for outcome in outcomes if outcome]\n"
+            "                [\n"
+            "                    outcome.reason if isinstance(outcome, Rejection) else None\n"
+            "                    for delivery, outcome in zip(window, outcomes, strict=True)\n"
+            "                    if outcome and delivery.counts\n"
+            "                ]\n"
             "            )\n",
             "",
         ),
         _AGENTS,
+    ),
+    Mutant(
+        "dead-letter limit for what was put back",
+        "a hundred letters redriven that are still wrong stop each worker that reads them",
+        Edit("worker/agents.py", "if outcome and delivery.counts", "if outcome"),
+        _AGENTS,
+    ),
+    Mutant(
+        "handled letters known by their places alone",
+        "a replay opens what was handled, and in a mirror others are taken for it",
+        Edit("worker/redrive.py", "            self._handled[note.original] = note.state\n", "            pass\n"),
+        _REDRIVE,
     ),
     Mutant(
         "dead-letter limit for what authors write",
@@ -458,11 +496,8 @@ MUTANTS: Final = (
         "the dashboards tell of decisions that nobody ever got",
         Edit(
             "worker/acking.py",
-            "        started = time.perf_counter()\n"
-            "        written = [(delivery, outcome) for delivery, outcome in zip(window, outcomes, strict=True) if outcome]\n",
-            "        started = time.perf_counter()\n"
-            "        written = [(delivery, outcome) for delivery, outcome in zip(window, outcomes, strict=True) if outcome]\n"
-            "        self._count(written, tombstones=0)\n",
+            "            if outcome and delivery not in lost\n        ]\n",
+            "            if outcome and delivery not in lost\n        ]\n        self._count(written, tombstones=0)\n",
         ),
         _AGENTS,
     ),
@@ -666,8 +701,8 @@ MUTANTS: Final = (
         "a comment that nobody has understood is shown to children",
         Edit(
             "worker/policy.py",
-            "                reasons.append(ReasonGiven(UNSUPPORTED_LANGUAGE, None, None, band, own.action, own.name))\n",
-            "                pass\n",
+            "        return [ReasonGiven(kind, None, None, audience or AgeBand.UNKNOWN, rule.action, rule.name)]\n",
+            "        return []\n",
         ),
         _POLICY,
     ),

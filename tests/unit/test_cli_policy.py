@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from tests.fakes import detect
 from worker.classifier import Found
 from worker.cli_policy import app
+from worker.language import STRANGE
 from worker.policy_file import preset_names, preset_path
 from worker.records import Span
 
@@ -57,6 +58,19 @@ def test_check_says_what_is_right(good: str) -> None:
     assert first.endswith(", 4 rules")
     assert f"{good}:3: warning: labels.threat: no rule looks at this label" in warnings
     assert result.exit_code == 0
+
+
+def test_check_tells_warnings_from_errors(good: str, bad: str) -> None:
+    Path(good).write_text(GOOD.replace("communities:", "  self_harm: {all: {remove: 0.9}}\ncommunities:"))
+
+    right, both = run("check", good), run("check", good, bad)
+
+    warning = f"{good}:5: warning: labels.self_harm.all.remove: a cry for help that vanishes reaches nobody"
+    assert any(line.startswith(warning) for line in right.stdout.splitlines())
+    assert (right.stderr, right.exit_code) == ("", 0)
+    assert right.stdout == both.stdout
+    assert ": warning: " not in both.stderr
+    assert both.exit_code == 2
 
 
 def test_check_tells_every_problem_of_every_file_and_goes_on(good: str, bad: str) -> None:
@@ -226,6 +240,29 @@ def test_explain_scores_a_text_with_the_model(good: str, tmp_path: Path, monkeyp
     assert "insult 0.100; language de, which the model does not know" in foreign.stdout
 
 
+def test_explain_says_what_is_done_where_the_language_cannot_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    careful = tmp_path / "careful.yaml"
+    careful.write_text(GOOD + "undetermined_language: {under_13: hold}\n", encoding="utf-8")
+    scoring = ModuleType("worker.cli_scoring")
+    scoring.__dict__.update(find_in=lambda *_: Found({"insult": 0.1}), detect_language=lambda _: STRANGE)
+    monkeypatch.setitem(sys.modules, "worker.cli_scoring", scoring)
+
+    result = run("explain", "ta gueule", "--policy", str(careful))
+
+    held = "hold undetermined_language undetermined_language undetermined_language.under_13"
+    assert row(result.stdout, "under_13") == f"under_13 {held}"
+    assert row(result.stdout, "unknown") == f"unknown {held}"
+    assert row(result.stdout, "13_15").startswith("13_15 allow ")
+    assert row(run("explain", "ta gueule", "--policy", str(careful), "--language", "en").stdout, "under_13").startswith(
+        "under_13 allow "
+    )
+    assert row(run("explain", "--scores", "insult=0.1", "--policy", str(careful)).stdout, "under_13").startswith(
+        "under_13 allow "
+    )
+
+
 def test_explain_says_what_the_worker_would_do_where_a_place_hurts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +285,7 @@ def test_explain_says_what_the_worker_would_do_where_a_place_hurts(
     [
         (("",), "invalid_text: "),
         (("x" * 10_001,), "invalid_text: "),
-        (("lol", "--language", ""), "language"),
+        (("lol", "--language", "x" * 36), "language"),
         (("caf\udce9",), "invalid_utf8: not UTF-8 at byte"),
         (("--scores", '{"insult": ' + "1" * 5000 + "}"), "--scores: not JSON"),
         (("--scores", '{"a":' * 20_000), "--scores: not JSON"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from worker.langid import LANGUAGES, open_detector, open_ranking
-from worker.language import UNDETERMINED, Detection, Detector, Language, Ranked, is_supported, settle
+from worker.language import STRANGE, UNDETERMINED, Detection, Detector, Language, Ranked, is_supported, settle
 from worker.normalise import normalise
 
 ENGLISH = {"en": 0.9, "fr": 0.1}
@@ -78,7 +78,7 @@ def asked(text: str) -> list[str]:
     ],
 )
 def test_too_little_to_go_by_cannot_be_told(text: str) -> None:
-    assert detect(text) == UNDETERMINED
+    assert detect(text) in (UNDETERMINED, STRANGE)
     assert asked(text) == []
 
 
@@ -86,7 +86,7 @@ def test_too_little_to_go_by_cannot_be_told(text: str) -> None:
 def test_two_words_and_ten_letters_are_the_least(text: str) -> None:
     letters = sum(map(str.isalpha, text))
 
-    assert (detect(text) != UNDETERMINED) == (letters >= 10)
+    assert (detect(text).language is not None) == (letters >= 10)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +160,30 @@ def test_a_text_overrules_only_where_it_is_sure(answer: Mapping[str, float], exp
     assert found.confidence == pytest.approx(expected.confidence)
 
 
+# ---- what is strange where nothing can be told
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ok", "nice one", "lol", "hahaha yes", "W", "❤️", "1:23", "@somebody #sometag", "let's go", "don\u2019t", "mum's"],
+)
+def test_common_english_words_and_what_is_no_word_are_not_strange(text: str) -> None:
+    assert detect(text) == UNDETERMINED
+
+
+@pytest.mark.parametrize("text", ["puta", "ta gueule", "te odio", "nice vid", "t'es moche", "ok idiota", "l'ami"])
+def test_one_word_that_is_no_common_english_one_is_enough(text: str) -> None:
+    assert detect(text) == STRANGE
+
+
+def test_so_is_a_word_in_another_script_and_a_longer_text_of_two_languages() -> None:
+    unsure = {"en": 0.4, "fr": 0.6}
+
+    assert detect("we are all going home да", unsure) == STRANGE
+    assert detect("we are all going home", unsure) == UNDETERMINED
+    assert detect("we are all going maison", unsure) == STRANGE
+
+
 # ---- what other scripts say
 
 
@@ -210,13 +234,17 @@ def test_words_are_those_of_one_script_and_of_two_letters() -> None:
 
 # ---- whom to believe
 
-TEXTS = {"cannot be told": UNDETERMINED, "en": Detection("en", 0.9), "fr": Detection("fr", 0.99)}
+TEXTS = {"cannot be told": UNDETERMINED, "strange": STRANGE, "en": Detection("en", 0.9), "fr": Detection("fr", 0.99)}
 
 
 @pytest.mark.parametrize(
     ("declared", "text", "expected"),
     [
         (None, "cannot be told", Language(None, None)),
+        (None, "strange", Language(None, None, undetermined=True)),
+        ("und", "strange", Language(None, None, undetermined=True)),
+        ("en", "strange", Language("en", True)),
+        ("pt", "strange", Language("pt", False)),
         ("und", "cannot be told", Language(None, None)),
         ("zxx", "cannot be told", Language(None, None)),
         ("unknown", "cannot be told", Language(None, None)),
@@ -361,6 +389,40 @@ def test_languages_are_told_apart(text: str, language: str) -> None:
     assert really(normalise(text)).language == language
 
 
+SHORT_ENGLISH = (  # noqa: SIM905  as a list it would be a line a comment
+    "ok, lol, nice, nice video, first, so cool, love this, omg yes, same, thank you, thanks for sharing, haha so true, "
+    "what song is this, who else is here in 2026, this is so good, i love your videos, please do more, part 2 please, wow, "
+    "that was funny, so pretty, your dog is so cute, happy birthday, good job, well done, can you play minecraft next, "
+    "i did not know that, who is watching in july, you got this, my favourite song, this made my day, see you tomorrow, "
+    "where did you get that, im crying, no way, me too, best video ever, i miss this show, goodnight everyone, can i join, "
+    "what is the name of the game, he is so fast, she sings so well, how old are you, subbed, done, early, i agree with you, "
+    "that is not fair, stop it please, cant wait for the next one, the ending though, anyone else, let's go, yes please, "
+    "you look great, i want one, new fan here, keep going, that goal was crazy"
+).split(", ")
+SHORT_AND_RUDE = (  # noqa: SIM905  as above
+    "puta, idiota, imbecil, hijo de puta, vete a la mierda, callate gorda, eres una mierda, te odio, das asco, "
+    "nadie te quiere, filho da puta, vai se foder, cala a boca, sua gorda, voce e feia, ninguem te quer, vai tomar no cu, "
+    "seu lixo, hurensohn, halt die fresse, du bist dumm, fick dich, du opfer, verpiss dich, ta gueule, ferme la, "
+    "t'es moche, sale pute, va te faire foutre, fils de pute, stronzo, vaffanculo, sei brutta, fai schifo, kurwa, "
+    "spierdalaj, jestes gruba, hou je bek, kankerhoer, orospu cocugu, siktir git, cok cirkinsin, hora, din jävla idiot, "
+    "lortehore, baka ka, putang ina mo, bobo ka, anjing lo, dasar bodoh"
+).split(", ")
+"""In other languages with Latin letters, as they are typed."""
+
+
+def told(texts: Sequence[str]) -> tuple[int, int, int, int]:
+    """How many are English, another language, not to be told, and strange among those."""
+    found = REAL.detect([normalise(text) for text in texts])
+    english = sum(detection.language == "en" for detection in found)
+    nothing = sum(detection.language is None for detection in found)
+    return english, len(found) - english - nothing, nothing, sum(detection.strange for detection in found)
+
+
+def test_of_short_comments_half_cannot_be_told_and_of_those_the_strange_are_rarely_english() -> None:
+    assert told(SHORT_ENGLISH) == (29, 0, 31, 3)
+    assert told(SHORT_AND_RUDE) == (0, 9, 41, 41)
+
+
 @settings(max_examples=60)
 @given(st.text(max_size=200))
 def test_any_text_gets_an_answer_and_always_the_same(text: str) -> None:
@@ -368,7 +430,7 @@ def test_any_text_gets_an_answer_and_always_the_same(text: str) -> None:
 
     assert found == really(normalise(text))
     assert 0 <= found.confidence <= 1
-    assert (found.language is None) == (found == UNDETERMINED)
+    assert (found.language is None) == (found in (UNDETERMINED, STRANGE))
 
 
 @settings(max_examples=60)

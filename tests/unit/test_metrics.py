@@ -29,6 +29,7 @@ _UNITLESS = {"screener_in_flight", "screener_assigned_partitions", "screener_bat
     "screener_watermark_offset",
     "screener_earliest_offset",
     "screener_lag_messages",
+    "screener_unstable_messages",
     "screener_paused",
     "screener_batch_tokens_limit",
     "screener_runs_at_once",
@@ -109,6 +110,8 @@ def test_partitions_are_the_only_values_that_are_not_known_at_the_start() -> Non
         "screener_earliest_offset",
         "screener_lag_messages",
         "screener_lag_seconds",
+        "screener_unstable_messages",
+        "screener_unstable_seconds",
     }
 
 

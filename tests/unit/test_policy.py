@@ -378,7 +378,7 @@ def test_all_stands_for_the_bands_that_are_not_named_of_languages_too() -> None:
     mixed = with_languages("{all: limit, adult: allow}")
 
     assert [abroad(mixed, band).action for band in AgeBand] == ["limit", "limit", "limit", "allow", "limit"]
-    assert mixed.language_rule(CHILD, None).name == "unsupported_language.all"
+    assert mixed.language_rule("unsupported_language", CHILD, None).name == "unsupported_language.all"
 
 
 def test_bands_that_are_not_named_keep_what_holds_by_default() -> None:
@@ -394,8 +394,11 @@ def test_a_community_has_rules_of_its_own_for_languages_and_inherits_the_rest() 
     mixed = with_languages("{all: limit}", "{under_13: hold, adult: allow}")
 
     assert [abroad(mixed, band, at="club").action for band in AgeBand] == ["hold", "limit", "limit", "allow", "hold"]
-    assert mixed.language_rule(CHILD, "club").name == "communities.club.unsupported_language.under_13"
-    assert mixed.language_rule(AgeBand.FROM_13_TO_15, "club").name == "unsupported_language.all"
+    assert (
+        mixed.language_rule("unsupported_language", CHILD, "club").name
+        == "communities.club.unsupported_language.under_13"
+    )
+    assert mixed.language_rule("unsupported_language", AgeBand.FROM_13_TO_15, "club").name == "unsupported_language.all"
     assert abroad(mixed, CHILD, at="elsewhere").action == "limit"
 
 
@@ -411,6 +414,73 @@ def test_a_community_may_have_rules_for_languages_alone() -> None:
     assert bilingual.communities == {"club"}
 
 
+# ---- languages that nobody can tell
+
+
+def with_undetermined(written: str, own: str = "{}") -> Policy:
+    return read_policy(
+        f"{{id: test, version: 1, labels: {KINDLY}, undetermined_language: {written},"
+        f" communities: {{club: {{undetermined_language: {own}}}}}}}".encode(),
+        "p.yaml",
+    )
+
+
+def untold(
+    policy: Policy, audience: AgeBand | None, scores: dict[str, float] | None = None, at: str | None = None
+) -> Verdict:
+    return policy.decide(scores or {}, audience, at, language_undetermined=True)
+
+
+@pytest.mark.parametrize("band", [None, *AgeBand])
+def test_a_policy_that_says_nothing_judges_what_cannot_be_told_by_its_scores(band: AgeBand | None) -> None:
+    for given_scores in ({}, {"insult": 0.95}, {"kindness": 0.9}):
+        assert untold(policy(KINDLY), band, given_scores) == policy(KINDLY).decide(given_scores, band, None)
+
+
+def test_a_policy_may_hold_what_cannot_be_told_where_children_read() -> None:
+    careful = with_undetermined("{under_13: hold, 13_15: limit}")
+
+    assert [untold(careful, band).action for band in AgeBand] == ["hold", "limit", "allow", "allow", "hold"]
+    assert untold(careful, None) == Verdict(
+        Action.HOLD,
+        "undetermined_language",
+        0.0,
+        [ReasonGiven("undetermined_language", None, None, UNKNOWN, Action.HOLD, "undetermined_language.under_13")],
+    )
+
+
+@pytest.mark.parametrize(("supported", "expected"), [(True, "allow"), (None, "allow"), (False, "hold")])
+def test_what_can_be_told_or_is_not_strange_is_none_of_its_business(supported: bool | None, expected: str) -> None:
+    verdict = with_undetermined("{all: limit}").decide({}, CHILD, None, language_supported=supported)
+
+    assert verdict.action == expected
+    assert all(reason.label == "unsupported_language" for reason in verdict.reasons)
+
+
+def test_scores_count_in_full_beside_a_language_that_cannot_be_told() -> None:
+    careful = with_undetermined("{all: hold}")
+
+    removed, nudged, kind = (
+        untold(careful, CHILD, given_scores) for given_scores in ({"insult": 0.95}, {"insult": 0.4}, {"kindness": 0.9})
+    )
+    assert (removed.action, removed.category) == ("remove", "insult")
+    assert [(reason.label, reason.action) for reason in nudged.reasons] == [
+        ("undetermined_language", "hold"),
+        ("insult", "nudge"),
+    ]
+    assert [(reason.label, reason.action) for reason in kind.reasons] == [("undetermined_language", "hold")]
+
+
+def test_a_community_may_say_otherwise_of_what_cannot_be_told() -> None:
+    mixed = with_undetermined("{all: limit}", "{under_13: hold, adult: allow}")
+
+    assert [untold(mixed, band, at="club").action for band in AgeBand] == ["hold", "limit", "limit", "allow", "hold"]
+    assert mixed.language_rule("undetermined_language", CHILD, "club").name == (
+        "communities.club.undetermined_language.under_13"
+    )
+    assert abroad(mixed, ADULT, at="club").action == "allow"
+
+
 bands = st.sampled_from(AgeBand)
 supports = st.sampled_from([True, False, None])
 communities = st.sampled_from([None, COMMUNITY])
@@ -422,20 +492,27 @@ def test_more_harm_never_makes_the_action_milder(
     drawn: Policy, before: dict[str, float], band: AgeBand, at: str | None, data: st.DataObject
 ) -> None:
     known = data.draw(supports, "language supported")
+    undetermined = known is None and data.draw(st.booleans(), "language undetermined")
     label = data.draw(harm_labels(), "raised label")
     after = before | {label: data.draw(st.floats(before.get(label, 0.0), 1), "raised score")}
 
-    calmer = drawn.decide(before, band, at, language_supported=known).action
-    assert drawn.decide(after, band, at, language_supported=known).action.strength >= calmer.strength
+    calmer, harsher = (
+        drawn.decide(given, band, at, language_supported=known, language_undetermined=undetermined).action
+        for given in (before, after)
+    )
+    assert harsher.strength >= calmer.strength
 
 
 @settings(max_examples=60)
-@given(policies(), scores(), communities, supports)
+@given(policies(), scores(), communities, supports, st.booleans())
 def test_unknown_is_at_least_as_strict_as_every_band(
-    drawn: Policy, given_scores: dict[str, float], at: str | None, known: bool | None
+    drawn: Policy, given_scores: dict[str, float], at: str | None, known: bool | None, undetermined: bool
 ) -> None:
     unknown, *others = (
-        drawn.decide(given_scores, band, at, language_supported=known).action for band in (UNKNOWN, *KNOWN_BANDS)
+        drawn.decide(
+            given_scores, band, at, language_supported=known, language_undetermined=undetermined and known is None
+        ).action
+        for band in (UNKNOWN, *KNOWN_BANDS)
     )
 
     assert all(unknown.strength >= other.strength for other in others)
@@ -453,6 +530,18 @@ def test_a_language_that_the_model_does_not_know_is_judged_more_mildly_only_wher
     assert unknown.action.strength >= milder.get(known.action, known.action).strength
     assert unknown.action not in (Action.HIGHLIGHT, Action.NUDGE, Action.REMOVE)
     assert unknown.severity == known.severity
+
+
+@settings(max_examples=60)
+@given(policies(), scores(), bands, communities)
+def test_a_language_that_cannot_be_told_makes_no_action_milder(
+    drawn: Policy, given_scores: dict[str, float], band: AgeBand, at: str | None
+) -> None:
+    told = drawn.decide(given_scores, band, at)
+    own = drawn.language_rule("undetermined_language", band, at).action
+
+    expected = told.action if own is Action.ALLOW else max(told.action, own, key=lambda action: action.strength)
+    assert drawn.decide(given_scores, band, at, language_undetermined=True).action is expected
 
 
 @settings(max_examples=60)

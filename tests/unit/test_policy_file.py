@@ -15,7 +15,7 @@ from worker.records import AgeBand
 
 HEAD = 'id: test\nversion: "1"\n'
 INHERITED = "is what the community inherits anyway, so it changes nothing"
-FIELDS = "id, version, description, labels, unsupported_language, communities"
+FIELDS = "id, version, description, labels, unsupported_language, undetermined_language, communities"
 HIGHER = "a stronger action needs a higher threshold"
 LANGUAGE = "p.yaml:5: unsupported_language"
 RULED = HEAD + "labels:\n  insult: {all: {hold: 0.5}}\n"
@@ -192,7 +192,10 @@ def test_what_a_label_cannot_say_in_general_or_in_a_community(labels: str, probl
         ("label: {}", "p.yaml:5: label: no such field; did you mean labels?"),
         ("description: [a]", "p.yaml:5: description: has to be text"),
         ("communities:", "p.yaml:5: communities: has to be a mapping of communities"),
-        ("communities: {club: }", "p.yaml:5: communities.club: has to be a mapping of labels and unsupported_language"),
+        (
+            "communities: {club: }",
+            "p.yaml:5: communities.club: has to be a mapping of labels, unsupported_language, undetermined_language",
+        ),
         ("communities: {club: {}}", "p.yaml:5: communities.club.labels: is missing"),
         ("communities: {'': {labels: {}}}", "p.yaml:5: communities.: has to be one line of 1 to 500 characters"),
         ("? [a]\n: b", "p.yaml:5: a key has to be text"),
@@ -202,6 +205,14 @@ def test_what_a_label_cannot_say_in_general_or_in_a_community(labels: str, probl
         ("unsupported_language: {all: }", f"{LANGUAGE}.all: no such action; it has to be one of allow, limit, hold"),
         ("unsupported_language: {all: {hold: 0.5}}", f"{LANGUAGE}.all: has to be one of allow, limit, hold"),
         ("unsupported_language: {all: [hold]}", f"{LANGUAGE}.all: has to be one of allow, limit, hold"),
+        (
+            "undetermined_language: hold",
+            "p.yaml:5: undetermined_language: has to be a mapping of age bands to allow, limit or hold",
+        ),
+        (
+            "undetermined_language: {all: holt}",
+            "p.yaml:5: undetermined_language.all: no such action; did you mean hold?",
+        ),
         *(
             (
                 f"unsupported_language: {{all: {action}}}",
@@ -340,7 +351,64 @@ def test_a_community_that_changes_nothing_is_odd(labels: str, place: str) -> Non
     "labels", ["{insult: {all: {hold: 0.6}}}", "{insult: {all: {}}}", "{threat: {all: {hold: 0.5}}}"]
 )
 def test_a_community_that_changes_something_is_not_odd(labels: str) -> None:
-    assert warnings("{insult: {all: {hold: 0.5}}}", f"{{club: {{labels: {labels}}}}}") == []
+    general = "{insult: {all: {hold: 0.5}}, profanity: {all: {limit: 0.9}}}"
+
+    assert warnings(general, f"{{club: {{labels: {labels}}}}}") == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (
+            "{self_harm: {under_13: {hold: 0.3, remove: 0.9}, all: {hold: 0.4}}}",
+            ["self_harm.under_13.remove: a cry for help that vanishes reaches nobody; hold it, or escalate"],
+        ),
+        (
+            "{threat: {all: {hold: 0.3, remove: 0.8, escalate: 0.9}}}",
+            ["threat.all.remove: a threat that vanishes warns nobody; hold it, or escalate"],
+        ),
+        ("{self_harm: {all: {hold: 0.3, escalate: 0.9}}, insult: {all: {remove: 0.9}}}", []),
+    ],
+)
+def test_removing_what_a_person_has_to_see_is_odd(labels: str, expected: list[str]) -> None:
+    assert warnings(labels) == [f"p.yaml:3: warning: labels.{text}" for text in expected]
+
+
+def test_a_community_that_removes_what_a_person_has_to_see_is_odd() -> None:
+    assert warnings("{self_harm: {all: {hold: 0.5}}}", "{club: {labels: {self_harm: {adult: {remove: 0.9}}}}}") == [
+        f"p.yaml:4: warning: communities.club.labels.{text}"
+        for text in (
+            "self_harm.adult.remove: a cry for help that vanishes reaches nobody; hold it, or escalate",
+            "self_harm: a score of 0.9 is remove for adult but hold for 16_17: the older audience is treated more strictly",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "bands"),
+    [
+        ("{insult: {under_13: {hold: 0.5}, 13_15: {hold: 0.6}}}", "16_17, adult"),
+        ("{insult: {all: {hold: 0.5}, adult: {}}, kindness: {all: {highlight: 0.9}}}", "adult"),
+        ("{kindness: {all: {highlight: 0.9}}}", "under_13, 13_15, 16_17, adult"),
+    ],
+)
+def test_readers_for_whom_no_rule_speaks_are_odd(labels: str, bands: str) -> None:
+    text = f"no rule for harm speaks for {bands}: whatever a comment scores, they see it"
+
+    assert warnings(labels) == [f"p.yaml:3: warning: labels: {text}"]
+
+
+def test_one_label_is_enough_to_speak_for_readers() -> None:
+    assert warnings("{insult: {under_13: {hold: 0.5}}, threat: {under_13: {hold: 0.5}, all: {hold: 0.6}}}") == []
+
+
+def test_a_community_that_turns_off_the_last_rule_of_its_readers_is_odd() -> None:
+    general = "{insult: {all: {hold: 0.5}, adult: {}}}"
+
+    (of_all, of_club) = warnings(general, "{club: {labels: {insult: {16_17: {}}}}}")
+
+    assert "labels: no rule for harm speaks for adult: " in of_all
+    assert "communities.club.labels: no rule for harm speaks for 16_17: " in of_club
 
 
 # ---- languages that the model does not know
@@ -367,6 +435,20 @@ def test_a_community_that_changes_something_is_not_odd(labels: str) -> None:
             "unsupported_language: {all: limit}\ncommunities: {club: {unsupported_language: {adult: limit}}}",
             [f"p.yaml:6: warning: communities.club.unsupported_language.adult: {INHERITED}"],
         ),
+        (
+            "undetermined_language: {adult: limit}",
+            [("p.yaml:5: warning: undetermined_language: limit for adult but allow for 16_17: "
+             "the older audience is treated more strictly")],
+        ),
+        (
+            "undetermined_language: {all: limit}\ncommunities: {club: {undetermined_language: {adult: limit}}}",
+            [f"p.yaml:6: warning: communities.club.undetermined_language.adult: {INHERITED}"],
+        ),
+        (
+            "communities: {club: {undetermined_language: {all: allow}}}",
+            [f"p.yaml:5: warning: communities.club.undetermined_language.all: {INHERITED}"],
+        ),
+        ("undetermined_language: {under_13: hold, 13_15: limit}", []),
         ("unsupported_language: {}", []),
         ("communities: {club: {unsupported_language: {all: hold}}}", []),
     ],

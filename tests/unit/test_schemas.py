@@ -97,6 +97,13 @@ def test_schema_and_codec_want_the_same_fields(name: str) -> None:
         decode_comment(json.dumps(changed).encode())
 
 
+def test_a_comment_with_an_empty_language_is_valid_to_both() -> None:
+    without = VALID | {"language": ""}
+
+    COMMENT.validate(without)
+    assert decode_comment(json.dumps(without).encode()).language is None
+
+
 def test_the_longest_comment_is_valid_to_both() -> None:
     longest = VALID | {"comment_id": "x" * 500, "text": "🦊" * 10_000}
 

@@ -5,9 +5,11 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +19,10 @@ from msgspec import structs
 
 from tests.fakes import NOON, POISON, FakeClassifier, comment_value, detect
 from tests.strategies import comments
-from worker import codec
+from worker import codec, screening
 from worker.classifier import Found, Piece, Scores
 from worker.errors import FatalError, Reason, Stage, TransientError
-from worker.language import Detection
+from worker.language import STRANGE, Detection
 from worker.policy_file import read_policy
 from worker.records import Action, AgeBand, Comment, Decision, Mode, Model, PolicyVersion, ReasonGiven, Source, Span
 from worker.screening import PROBE, Detect, Outcome, Record, Rejection, Screener, decision_id
@@ -511,6 +513,25 @@ def test_a_language_that_the_model_does_not_know_is_the_policys_to_judge() -> No
     assert decide(make(), "stupid", audience_age_band="under_13").action == "remove"
 
 
+def test_a_language_that_cannot_be_told_is_the_policys_to_judge() -> None:
+    screener = make(detect=lambda texts: [STRANGE] * len(texts))
+    assert decide(screener, "ta gueule", audience_age_band="under_13").action == "allow"
+
+    screener.adopt(
+        read_policy(
+            b"{id: careful, version: 1, labels: {insult: {all: {hold: 0.5}}}, undetermined_language: {under_13: hold}}",
+            "careful.yaml",
+        )
+    )
+
+    child = decide(screener, "ta gueule", audience_age_band="under_13")
+    assert (child.action, child.category) == ("hold", "undetermined_language")
+    assert (child.language, child.language_supported) == (None, None)
+    assert [reason.rule for reason in child.reasons] == ["undetermined_language.under_13"]
+    assert decide(screener, "ta gueule", audience_age_band="adult").action == "allow"
+    assert decide(screener, "ta gueule", audience_age_band="under_13", language="en").action == "allow"
+
+
 def test_a_language_is_told_once_for_each_normalised_text_and_remembered() -> None:
     asked: list[str] = []
 
@@ -548,12 +569,47 @@ POLICY_VERSION = PolicyVersion("test", "1", "a" * 64)
 MODEL = Model("fake", "1", "b" * 64)
 
 
-def test_the_same_work_has_the_same_id() -> None:
+UnicodeIs = Callable[[str], None]
+
+
+@pytest.fixture
+def unicode_is(monkeypatch: pytest.MonkeyPatch) -> Iterator[UnicodeIs]:
+    """Has the worker run on an interpreter with this version of Unicode."""
+
+    def change(version: str) -> None:
+        monkeypatch.setattr(screening, "unicodedata", SimpleNamespace(unidata_version=version))
+        screening._rules.cache_clear()
+
+    yield change
+    screening._rules.cache_clear()
+
+
+def test_the_same_work_has_the_same_id(unicode_is: UnicodeIs) -> None:
+    # As Python 3.11 has it, whichever runs this.
+    unicode_is("14.0.0")
+
     # Literal, because with any change of it what is replayed no longer overwrites itself.
     assert (
         decision_id(COMMENT, POLICY_VERSION, MODEL)
-        == "59b9e4662efef71a0d9260d529f8830876ad0e4e9db76b22c65db1bf9acf5cae"
+        == "0ab9a013ebd9273a99ca5ba4faa906e3ddd07102cc0e414864759cca34305818"
     )
+
+
+def test_texts_that_are_read_by_another_unicode_have_another_id(unicode_is: UnicodeIs) -> None:
+    """Each Python has its own tables: of two workers in a group, one may read a text as the other does not."""
+    ids = set()
+    for version in ("14.0.0", "15.0.0", "15.1.0"):
+        unicode_is(version)
+        ids.add(decision_id(COMMENT, POLICY_VERSION, MODEL))
+
+    assert len(ids) == 3
+
+
+def test_the_unicode_in_an_id_is_the_interpreters(unicode_is: UnicodeIs) -> None:
+    mine = decision_id(COMMENT, POLICY_VERSION, MODEL)
+    unicode_is(unicodedata.unidata_version)
+
+    assert decision_id(COMMENT, POLICY_VERSION, MODEL) == mine
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,23 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from functools import partial
 from itertools import count, pairwise, repeat
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from tests.fakes import ManualClock
+from worker import lag
 from worker import vitals as of_vitals
 from worker.errors import FatalError
+from worker.lag import LagMeter, Unstable
 from worker.metrics import Metrics
 from worker.vitals import Vitals
 from worker.watchdog import Watchdog
@@ -27,16 +30,17 @@ class SlowMeter:
     def __init__(self, error: KafkaError | None) -> None:
         self.beginnings = {3: 1, 4: 2}
         self.lags = {3: 40, 4: 50}
+        self.unstable = {3: Unstable(0, 0.0), 4: Unstable(60, 400.0)}
         self.gone: dict[int, tuple[int, int]] = {}
         self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
         self.error = error
 
-    async def measure(self, *_: Any) -> Mapping[int, int]:
+    async def measure(self, partitions: Collection[int], *_: Any) -> Mapping[int, int]:
         self.asked.set()
         await self.may_answer.wait()
         if self.error:
             raise self.error
-        return self.lags
+        return {partition: self.lags[partition] for partition in partitions}
 
 
 class Holding:
@@ -98,7 +102,14 @@ async def test_a_partition_that_goes_while_the_brokers_are_asked_leaves_no_gauge
 
     assert registry.get_sample_value("screener_watermark_offset", {"partition": "4"}) == 9
     assert registry.get_sample_value("screener_lag_messages", {"partition": "4"}) == (None if error else 50)
-    for gauge in ("watermark_offset", "earliest_offset", "lag_messages", "lag_seconds"):
+    for gauge in (
+        "watermark_offset",
+        "earliest_offset",
+        "lag_messages",
+        "lag_seconds",
+        "unstable_messages",
+        "unstable_seconds",
+    ):
         assert registry.get_sample_value(f"screener_{gauge}", {"partition": "3"}) is None
 
 
@@ -217,6 +228,25 @@ async def test_what_was_deleted_unread_is_counted_and_said() -> None:
     ]
 
 
+async def test_what_open_transactions_keep_back_is_told_and_nothing_that_waits_for_the_worker() -> None:
+    registry, meter, clock = CollectorRegistry(), SlowMeter(None), ManualClock()
+    meter.may_answer.set()
+    meter.lags = {3: 0, 4: 0}
+    watchdog = Watchdog(120.0, clock=clock)
+    vitals = watching(registry, Holding({}), watchdog)
+    vitals.assign({3, 4})
+    clock.advance(100.0)
+
+    async with measuring(vitals, meter):
+        await asyncio.sleep(0.01)
+
+    def told(of: str) -> list[float | None]:
+        return [registry.get_sample_value(f"screener_unstable_{of}", {"partition": partition}) for partition in "34"]
+
+    assert (told("messages"), told("seconds")) == ([0, 60], [0, 400])
+    assert watchdog.stalled_s == 0
+
+
 @pytest.mark.usefixtures("_hurried")
 async def test_a_worker_that_is_cut_off_tells_of_no_lag_until_the_brokers_answer() -> None:
     """What it told last would count its partitions as served; how old what it holds is, it knows by itself."""
@@ -226,7 +256,7 @@ async def test_a_worker_that_is_cut_off_tells_of_no_lag_until_the_brokers_answer
     vitals.assign({3, 4})
 
     def told(partition: int) -> dict[str, bool]:
-        gauges = ("lag_messages", "earliest_offset", "lag_seconds", "watermark_offset")
+        gauges = ("lag_messages", "earliest_offset", "unstable_messages", "lag_seconds", "watermark_offset")
         values = {of: registry.get_sample_value(f"screener_{of}", {"partition": str(partition)}) for of in gauges}
         return {of: value is not None for of, value in values.items()}
 
@@ -236,7 +266,7 @@ async def test_a_worker_that_is_cut_off_tells_of_no_lag_until_the_brokers_answer
 
         meter.error = KafkaConnectionError()
         await asyncio.sleep(0.2)
-        gone = {"lag_messages": False, "earliest_offset": False}
+        gone = {"lag_messages": False, "earliest_offset": False, "unstable_messages": False}
         assert told(3) == gone | {"lag_seconds": False, "watermark_offset": True}
         assert told(4) == gone | {"lag_seconds": True, "watermark_offset": True}
         assert [reason for reason in vitals.not_ready() if "the brokers have not answered for" in reason]
@@ -259,6 +289,29 @@ async def test_a_worker_that_is_cut_off_for_minutes_with_nothing_in_hand_ends() 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await watching(CollectorRegistry(), Holding({4: 0.0})).measure(meter)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("_hurried")
+async def test_so_does_a_spare_one_that_waits_for_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take the place of another one, if it could."""
+
+    async def fail(_: TopicPartition) -> int:
+        raise KafkaConnectionError
+
+    def connect(**_: Any) -> SimpleNamespace:
+        return SimpleNamespace(committed=fail)
+
+    monkeypatch.setattr(lag, "AIOKafkaConsumer", connect)
+    vitals = watching(CollectorRegistry(), Holding({}))
+    vitals.model_ready = True
+    vitals.assign(set())
+    assert vitals.not_ready() == []
+
+    with pytest.raises(FatalError, match="the brokers have not answered for"):
+        async with asyncio.timeout(5):
+            await vitals.measure(LagMeter({}, topic="comments", group_id="g"))
+    [reason] = vitals.not_ready()
+    assert "the brokers have not answered for" in reason
 
 
 @pytest.mark.usefixtures("_hurried")
