@@ -253,6 +253,25 @@ class FailingPublisher(RecordingPublisher):
         raise FatalError(f"{len(messages)} records not confirmed")
 
 
+class OneCallIsSlow(RecordingPublisher):
+    """This call waits until it is let go; the others overtake it."""
+
+    def __init__(self, slow: int = 0) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self._slow = slow
+
+    async def publish(self, messages: Sequence[Message]) -> list[int]:
+        is_slow = len(self.attempts) == self._slow
+        self.attempts.append(list(messages))
+        self._changed.set()
+        if is_slow:
+            await self.let_go.wait()
+        self.published += messages
+        self._changed.set()
+        return []
+
+
 Headers = Sequence[tuple[str, bytes | None]]
 
 

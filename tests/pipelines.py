@@ -137,6 +137,11 @@ def values(*texts: str) -> list[bytes]:
     return [comment_value(text, f"c{at}") for at, text in enumerate(texts)]
 
 
+def others(*texts: str) -> list[bytes]:
+    """Comments of which none is an edit of another: each has its text for an id."""
+    return [comment_value(text, text) for text in texts]
+
+
 def source(message: Message) -> tuple[int, int]:
     """Partition and offset of the record that an outcome is of."""
     if message.topic == DECISIONS:

@@ -27,9 +27,10 @@ _SASL: Final = ("PLAIN", "SCRAM-SHA-512", "OAUTHBEARER")
 _COMMANDS: Final = {
     "kafka-acls.sh": "org.apache.kafka.tools.AclCommand",
     "kafka-configs.sh": "kafka.admin.ConfigCommand",
+    "kafka-console-producer.sh": "org.apache.kafka.tools.ConsoleProducer",
 }
 _JAVA: Final = ("java", "-Xmx128m", "-XX:TieredStopAtLevel=1")
-_COMMAND_TIMEOUT_S: Final = 60.0
+_COMMAND_TIMEOUT_S: Final = 120.0
 
 
 class SecuredBroker:
@@ -50,8 +51,12 @@ class SecuredBroker:
         self.open: Broker = start_kafka(
             folder / "kafka", port=ports["BROKER"], properties=self._properties(folder, ports)
         )
+        self.admit(USER)
+
+    def admit(self, user: str) -> None:
+        """Let somebody in by SCRAM, with the password of all users; what they may do is another matter."""
         scram = f"SCRAM-SHA-512=[password={PASSWORD}]"
-        self.run(f"kafka-configs.sh --alter --add-config {scram} --entity-type users --entity-name {USER}")
+        self.run(f"kafka-configs.sh --alter --add-config {scram} --entity-type users --entity-name {user}")
 
     def address(self, listener: str) -> str:
         return f"{LOOPBACK}:{self._ports[listener]}"
@@ -72,8 +77,10 @@ class SecuredBroker:
         return self.tls("SASL", security_protocol="SASL_SSL", sasl_mechanism=mechanism, **settings)
 
     def run(self, line: str) -> str:
-        """One of Kafka's commands, through the open door; what it printed."""
-        command, *arguments = shlex.split(re.sub(r"--bootstrap-server \S+", "", line))
+        """One of Kafka's commands, through the open door, or one that an `echo` is piped into; what it printed."""
+        piped, bar, kafkas = line.rpartition(" | ")
+        said = f"{' '.join(shlex.split(piped)[1:])}\n" if bar else None
+        command, *arguments = shlex.split(re.sub(r"--bootstrap-server \S+", "", kafkas))
         ended = subprocess.run(
             [
                 *_JAVA,
@@ -84,6 +91,7 @@ class SecuredBroker:
                 self.open.bootstrap,
                 *arguments,
             ],
+            input=said,
             capture_output=True,
             text=True,
             timeout=_COMMAND_TIMEOUT_S,

@@ -60,16 +60,23 @@ class AckingPipeline(Pipeline):
 
     async def _publish(self, window: Sequence[Delivery], outcomes: Sequence[Outcome | None]) -> None:
         started = time.perf_counter()
-        written = [(delivery, outcome) for delivery, outcome in zip(window, outcomes, strict=True) if outcome]
+        lost = {delivery for delivery in window if self._was_dealt_anew(delivery)}
+        # Whoever has them now decides them, and edits behind them: written here, the word on an old text could be the last.
+        written = [
+            (delivery, outcome)
+            for delivery, outcome in zip(window, outcomes, strict=True)
+            if outcome and delivery not in lost
+        ]
         refused = await self._publisher.publish([self._message(delivery, outcome) for delivery, outcome in written])
         if refused:
             written = self._reject(written, refused)
             if again := await self._publisher.publish([self._message(*written[at]) for at in refused]):
                 raise dead_letter_refused(written[refused[again[0]]][0].source, self._topics.dead_letters)
         self._metrics.stage("publish", time.perf_counter() - started)
-        self._count(written, tombstones=len(window) - len(written))
+        self._count(written, tombstones=sum(outcome is None for outcome in outcomes))
         if self._tracing is not None:
-            self._tracing.end(window, written)
+            self._tracing.lose(list(lost))
+            self._tracing.end([delivery for delivery in window if delivery not in lost], written)
 
     def _finish(self, window: Sequence[Delivery]) -> None:
         settled: list[Delivery] = []

@@ -26,6 +26,7 @@ from worker.errors import FatalError, OutOfMemory, Reason, ScreenerError, Stage,
 from worker.metrics import NO_CATEGORY, SUPPORT, Metrics
 from worker.publisher import Message
 from worker.records import Action, AgeBand, DeadLetter, Decision, Source
+from worker.redrive import redrives_of
 from worker.screening import Outcome, Record, Rejection, Screener
 from worker.shedding import is_overdue
 from worker.turns import Turn, Turns
@@ -113,7 +114,14 @@ class Delivery(Struct, eq=False):
     size: int
     """Bytes."""
     may_be_shed: bool = True
+    assignment: int = 0
+    """Which of the worker's it was read in."""
     trace: Trace | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Towards the limit of dead letters: not what somebody has put back, and may put back no more often than he said."""
+        return not redrives_of(self.record.headers)
 
     @property
     def source(self) -> Source:
@@ -206,6 +214,7 @@ class Pipeline(abc.ABC):
 
         self._queue: deque[Delivery] = deque()
         self._watermarks: dict[int, Watermark[Delivery]] = {}
+        self._assignment = 0
         self._accepting = True
         self._in_flight = 0
         self._in_flight_bytes = 0
@@ -281,7 +290,7 @@ class Pipeline(abc.ABC):
         for record, size in islice(zip(fetch.records, fetch.sizes, strict=True), start, None):
             if not self._has_room(fetch.partition):
                 break
-            delivery = Delivery(record, fetch, watermark, now, size, watermark.taken >= self._spared)
+            delivery = Delivery(record, fetch, watermark, now, size, watermark.taken >= self._spared, self._assignment)
             watermark.read(record.offset, delivery)
             self._queue.append(delivery)
             self._in_flight += 1
@@ -310,6 +319,7 @@ class Pipeline(abc.ABC):
         """Start over with a new assignment. Deliveries of the old one keep their old watermarks, and cannot ack by them."""
         self._watermarks = {}
         self._accepting = True
+        self._assignment += 1
 
     async def assign(self, partitions: Collection[int]) -> None:  # noqa: ARG002  all the same to this one
         """Called with each new assignment, before any of its offsets is asked for."""
@@ -344,7 +354,11 @@ class Pipeline(abc.ABC):
                 self._changed.set()
             # Before anything is written: a topic full of wrong records must not be moved into the dead letters.
             self._limit.note(
-                [outcome.reason if isinstance(outcome, Rejection) else None for outcome in outcomes if outcome]
+                [
+                    outcome.reason if isinstance(outcome, Rejection) else None
+                    for delivery, outcome in zip(window, outcomes, strict=True)
+                    if outcome and delivery.counts
+                ]
             )
             async with self._turns.take(turn):
                 await self._deliver(window, outcomes)
@@ -450,7 +464,7 @@ class Pipeline(abc.ABC):
                 "the decision is too large for its topic",
             )
             result[at] = (delivery, rejection)
-        self._limit.refuse(Reason.DECISION_REFUSED, len(refused))
+        self._limit.refuse(Reason.DECISION_REFUSED, sum(written[at][0].counts for at in refused))
         return result
 
     def _message(self, delivery: Delivery, outcome: Outcome) -> Message:
@@ -518,6 +532,13 @@ class Pipeline(abc.ABC):
     def _is_current(self, delivery: Delivery) -> bool:
         fetch = delivery.fetch
         return self._watermarks.get(fetch.partition) is delivery.watermark and fetch.generation_id == self._generation()
+
+    def _was_dealt_anew(self, delivery: Delivery) -> bool:
+        """Whether the group has dealt its partition out since it was read: whoever has it reads it again.
+
+        Not the same as one that may not be acked: what a log that was cut short has lost is read by nobody any more.
+        """
+        return delivery.assignment != self._assignment or delivery.fetch.generation_id != self._generation()
 
     def _let_go(self, deliveries: Sequence[Delivery]) -> None:
         """They are in flight no more, whatever became of them."""

@@ -1,8 +1,8 @@
 """The composition root: settings in, a worker that runs out. The only file that knows everyone but the models.
 
-Order at start: HTTP (so that a probe gets an answer), what the libraries must have, the policy, the model, the broker, its
-topics, the producer, Faust. Order at stop: nothing new is begun, what was begun is finished and committed, everyone
-disconnects.
+Order at start: HTTP (so that a probe gets an answer), what the libraries must have, the policy; the model, and beside it the
+broker, its topics and the producer; Faust, once all of them are there. Order at stop: nothing new is begun, what was begun is
+finished and committed, everyone disconnects.
 """
 
 import asyncio
@@ -98,7 +98,7 @@ def load_tracing(settings: Settings) -> "Tracing":
     try:
         from worker.tracing import open_tracing  # noqa: PLC0415
     except ImportError as error:
-        raise StartupError(f"SCREENER_TRACING: {error.name} is missing: install comment-screener[tracing]") from error
+        raise StartupError(f"SCREENER_TRACING: {error.name} is missing: pip install -e '.[tracing]'") from error
     return open_tracing(group_id=settings.group_id, worker=_name(settings))
 
 
@@ -154,6 +154,19 @@ class Worker:
     async def _load_detector(self) -> Detect:
         return await asyncio.to_thread(load_detector) if self._detect is None else self._detect
 
+    async def _connect(
+        self, stack: contextlib.AsyncExitStack, options: dict[str, Any]
+    ) -> tuple[Publisher | Ledgers, LagMeter]:
+        """What speaks with Kafka beside Faust, once it lets us in and has our topics."""
+        settings = self._settings
+        await check_topics(settings, options)
+        publisher = self._create_publisher(options)
+        meter = LagMeter(options, topic=settings.comments_topic, group_id=settings.group_id)
+        for client in (publisher, meter):
+            stack.push_async_callback(_disconnect, client)
+            await _connect(client)
+        return publisher, meter
+
     async def _run(self, stack: contextlib.AsyncExitStack, stop: asyncio.Event) -> None:
         started = await _unless(stop, self._start(stack))
         if started is None:
@@ -187,33 +200,32 @@ class Worker:
         policy = load_policy(settings.policy, points)
         for warning in policy.warnings:
             log.warning("policy", warning=warning)
-        # Side by side: both spend half of it in libraries that leave the interpreter to others.
-        classifier, detect = await asyncio.gather(self._load_classifier(), self._load_detector())
-        screener = await asyncio.to_thread(
-            create_screener,
-            settings,
-            self._metrics,
-            classifier=classifier,
-            policy=policy,
-            detect=detect,
-            tracing=tracing,
-        )
-        self._vitals.model_ready = True
-        self._metrics.load_seconds.set(time.monotonic() - started)
-        log.info(
-            "model ready",
-            model=screener.model.name,
-            version=screener.model.version,
-            policy=screener.policy.id,
-            seconds=round(time.monotonic() - started, 2),
-        )
-
-        await check_topics(settings, options)
-        publisher = self._create_publisher(options)
-        meter = LagMeter(options, topic=settings.comments_topic, group_id=settings.group_id)
-        for client in (publisher, meter):
-            stack.push_async_callback(_disconnect, client)
-            await _connect(client)
+        # Side by side: half of each is spent in libraries that leave the interpreter to others, or in waiting for a broker.
+        async with (
+            _begun(self._load_detector()) as detecting,
+            _begun(self._connect(stack, options)) as connecting,
+        ):
+            # In this order, whatever fails first: what is wrong with the model is told before what is wrong with Kafka.
+            classifier = await self._load_classifier()
+            screener = await asyncio.to_thread(
+                create_screener,
+                settings,
+                self._metrics,
+                classifier=classifier,
+                policy=policy,
+                detect=await detecting,
+                tracing=tracing,
+            )
+            self._vitals.model_ready = True
+            self._metrics.load_seconds.set(time.monotonic() - started)
+            log.info(
+                "model ready",
+                model=screener.model.name,
+                version=screener.model.version,
+                policy=screener.policy.id,
+                seconds=round(time.monotonic() - started, 2),
+            )
+            publisher, meter = await connecting
 
         datadir = stack.enter_context(tempfile.TemporaryDirectory(prefix="comment-screener-"))
         app = create_faust_app(settings, Path(datadir) / "faust")
@@ -397,6 +409,17 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _begun(work: Coroutine[Any, Any, Result]) -> AsyncIterator[asyncio.Task[Result]]:
+    """Work that goes on beside the body, and is called off where the body does not wait for it."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _name(settings: Settings) -> str:

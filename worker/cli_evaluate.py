@@ -16,10 +16,10 @@ from rich.console import Console
 
 from worker.classifier import COMMON_NAMES, LABELS, Scores
 from worker.cli_scoring import model_thresholds, open_screener, read_thresholds
-from worker.cli_screen import Format
 from worker.errors import StartupError
 from worker.labelled import TEXT, BadRow, Labelled, LabelledRow, column_names, read_labelled
 from worker.normalise import normalise
+from worker.rows import Format
 from worker.screening import PROBE, Rejection, Screener
 from worker.terminal import progress
 
@@ -73,6 +73,10 @@ def evaluate(
 
     known = _thresholds(thresholds, model)
     labelled = _read(file, format_, names, groups, [pair.rpartition("=")[0] for pair in map_ or []])
+    for column, label in labelled.mistyped.items():
+        typer.echo(
+            f"{file}: passed over the column {column!r}; if it is for {label}: --map '{column}={label}'", err=True
+        )
     _check_bad(file, labelled.bad, len(labelled.rows) + len(labelled.bad), skip_bad=skip_bad)
     if not labelled.rows:
         raise StartupError(f"{file}: no row in it")
@@ -128,7 +132,7 @@ def evaluate(
 def _check_extra(*, picture: bool) -> None:
     wanted = {"sklearn": "scikit-learn"} | ({"matplotlib": "matplotlib"} if picture else {})
     if missing := [name for module, name in wanted.items() if find_spec(module) is None]:
-        raise StartupError(f"evaluate needs {' and '.join(missing)}: pip install 'comment-screener[evaluate]'")
+        raise StartupError(f"evaluate needs {' and '.join(missing)}: pip install -e '.[evaluate]'")
 
 
 def _check_outputs(read: Sequence[Path], paths: Sequence[Path]) -> None:
@@ -156,11 +160,10 @@ def _thresholds(given: Path | None, model: str) -> tuple[str, Mapping[str, float
 def _read(
     file: str, format_: Format, names: Mapping[str, str], groups: Sequence[str], required: Sequence[str]
 ) -> Labelled:
-    is_csv = format_ is Format.CSV or (format_ is Format.AUTO and file.lower().endswith(".csv"))
     with ExitStack() as stack:
         try:
             stream = sys.stdin.buffer if file == _STANDARD else stack.enter_context(Path(file).open("rb"))
-            return read_labelled(stream, is_csv=is_csv, names=names, groups=groups, required=required)
+            return read_labelled(stream, is_csv=format_.is_csv(file), names=names, groups=groups, required=required)
         except OSError as error:
             raise StartupError(f"{file}: {error.strerror}") from error
         except StartupError as error:

@@ -1,16 +1,12 @@
 """`comment-screener screen`: the worker's screening on files, pipes and single texts. No Kafka."""
 
-import codecs
-import csv
-import io
 import itertools
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from enum import StrEnum
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -23,23 +19,14 @@ from rich.text import Text
 from worker import codec, dead_letters
 from worker.cli_scoring import open_screener
 from worker.errors import StartupError
-from worker.labelled import refuse_twice
 from worker.policy import departure
 from worker.records import AgeBand, DeadLetter, Decision, Source
+from worker.rows import Format, csv_rows, json_lines, refuse_twice
 from worker.screening import Outcome, Record, Rejection, Screener
 from worker.terminal import progress
 
 _WINDOW = 1024
-_LONGEST_FIELD = 16 * 2**20
 _STANDARD = "-"
-
-
-class Format(StrEnum):
-    """What the input is made of."""
-
-    AUTO = "auto"
-    JSONL = "jsonl"
-    CSV = "csv"
 
 
 def screen(
@@ -92,8 +79,7 @@ def screen(
             sink = sys.stdout.buffer if output == _STANDARD else stack.enter_context(Path(output).open("wb"))
         except OSError as error:
             raise StartupError(f"{error.filename}: {error.strerror}") from error
-        is_csv = format_ is Format.CSV or (format_ is Format.AUTO and input_.lower().endswith(".csv"))
-        values = _csv_values(source) if is_csv else _json_values(source, fill=fill)
+        values = _csv_values(source) if format_.is_csv(input_) else _json_values(source, fill=fill)
         _screen_values(screener, values, Path(input_).name, sink)
 
 
@@ -188,12 +174,8 @@ def _line(screener: Screener, record: Record, outcome: Outcome) -> Decision | De
 
 
 def _json_values(stream: BinaryIO, *, fill: bool) -> Iterator[bytes]:
-    """One value a line, blank lines left out, and a byte-order mark before the first."""
-    for number, line in enumerate(stream, start=1):
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901  the same line
-        if value := line.strip(b" \t\r\n"):
-            yield _filled(value, number) if fill else value
+    for number, value in json_lines(stream):
+        yield _filled(value, number) if fill else value
 
 
 def _filled(value: bytes, number: int) -> bytes:
@@ -208,32 +190,15 @@ def _filled(value: bytes, number: int) -> bytes:
 
 
 def _csv_values(stream: BinaryIO) -> Iterator[bytes]:
-    """A row is a comment with the header's names as its fields; `text` is the one that must be there.
-
-    Bytes that are not UTF-8 travel through as they are, so that decoding can name them.
-
-    Raises:
-        StartupError: from some line on it is no CSV: a quote that is never closed would take what follows for one text.
-    """
-    csv.field_size_limit(_LONGEST_FIELD)
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.DictReader(lines, strict=True)
-    rows: Iterable[dict[str | None, Any]] = reader
-    try:
-        header = [name.strip() for name in reader.fieldnames or []]
+    """A row is a comment with the header's names as its fields; `text` is the one that must be there."""
+    with closing(csv_rows(stream, {"text"})) as rows:
+        _, header = next(rows)
         refuse_twice(header, header)
-        reader.fieldnames = header
-        for number, row in enumerate(rows, start=1):
-            # A short row has None, a long one a list under None; an empty cell of an optional field says nothing.
-            fields = {name: cell for name, cell in row.items() if isinstance(name, str) and (cell or name == "text")}
-            if None in row:
-                # A comma that nobody quoted: half a text must not be taken for all of it. A text that is a list is a dead letter.
-                fields["text"] = [
-                    cell for cells in row.values() for cell in (cells if isinstance(cells, list) else [cells])
-                ]
+        for number, (_, cells) in enumerate(rows, start=1):
+            # A cell that a short row lacks is null; an empty one of an optional field says nothing.
+            named = itertools.zip_longest(header, cells[: len(header)])
+            fields: dict[str, Any] = {name: cell for name, cell in named if cell or name == "text"}
+            if len(cells) > len(header):
+                # A comma that nobody quoted: half a text must not be taken for all of it. A list of them is a dead letter.
+                fields["text"] = cells
             yield codec.typed(fields, number)
-    except csv.Error as error:
-        raise StartupError(f"line {reader.line_num}: not CSV: {error}") from error
-    finally:
-        # Whoever opened the stream closes it.
-        lines.detach()

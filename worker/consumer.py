@@ -9,16 +9,18 @@ commit that failed is tried again. And no name of a header ends it (`worker.head
 Where to read from is decided by the group's commits alone, of which our own transactions know first (`worker.ledger`). What
 Faust fetched in the middle of a rebalance it throws away, and goes back to the commits; in a partition that has none it would
 go on behind what it threw away. And what lies before a commit, in a log that was cut short, it would drop without a word until
-the log is as long again.
+the log is as long again. Where a group has no commit, it is said that all there is will be decided again.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from aiokafka import ConsumerRecord
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.transports import SchedulingStrategyT
@@ -31,11 +33,24 @@ log = structlog.get_logger()
 
 _ISOLATION: Final = "read_committed"
 _LOOK_AGAIN_S: Final = 0.05
+_TELL_S: Final = 5.0
 PACE_S: Final = 0.005
 """The least time between two fetches that bring something. A fetch costs what tens of records do, and producers wait as long by
 default for others to go with a record: to ask sooner brings one record at a time, at a third of a core."""
-BUSY_PACE_S: Final = 0.02
-"""The same while some of what was fetched before is unfinished: what comes sooner would wait here instead of there."""
+
+
+class _Asking(NamedTuple):
+    """What a broker answers a fetch with, and when."""
+
+    min_bytes: int
+    max_wait_ms: int
+
+
+BUSY: Final = _Asking(64 * 1024, 20)
+"""While some of what was fetched is unfinished: what comes sooner would wait here instead of there. It is the broker that waits,
+for aiokafka asks it for nothing while an answer of it lies here, and what is written meanwhile would wait twice."""
+IDLE: Final = _Asking(1, 1500)
+"""Else: Faust's own."""
 
 Records = Sequence[ConsumerRecord[bytes, bytes]]
 
@@ -80,11 +95,33 @@ class WholeFetches(SchedulingStrategyT):  # type: ignore[misc]
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
+    """Where aiokafka's consumer lives."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._told: set[Any] = set()
+        """Partitions without a commit of which was told."""
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Faust asks for it under its exactly-once only. Nobody has said what was called off.
         consumer._isolation_level = _ISOLATION  # noqa: SLF001  it is read when the consumer starts
         return consumer
+
+    async def _fetch_records(self, consumer: Any, *arguments: Any, **options: Any) -> Any:
+        if not self.consumer.unacked:
+            # What was fetched last came to nobody, and so nobody let go of it.
+            _ask(consumer, IDLE)
+        records = await super()._fetch_records(consumer, *arguments, **options)
+        if records:
+            # The next fetch goes out when this task gives way.
+            _ask(consumer, BUSY)
+        return records
+
+    def rest(self) -> None:
+        """Nothing is unfinished. Called from the worker's thread."""
+        with contextlib.suppress(RuntimeError):  # where this one has ended
+            self.thread_loop.call_soon_threadsafe(_ask, self._consumer, IDLE)
 
     async def seek_to_committed(self) -> Mapping[Any, int | None]:
         """Go back to the commits of all partitions, and to the beginning of those without one; which these are."""
@@ -101,7 +138,29 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
                 consumer.seek(tp, offset)
         if new := [tp for tp, offset in committed.items() if offset is None]:
             await consumer.seek_to_beginning(*new)
+            await self._tell_of_no_commit(consumer, new)
         return committed
+
+    async def _tell_of_no_commit(self, consumer: Any, places: list[Any]) -> None:
+        """Once of each partition that holds something: it may be meant so, and it may be an outage that lasted too long."""
+        untold = [tp for tp in places if tp not in self._told]
+        # It is but a word: no rebalance waits long for it, and none fails.
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(_TELL_S):
+                first, ends = await consumer.beginning_offsets(untold), await consumer.end_offsets(untold)
+            if full := [tp for tp in untold if first[tp] < ends[tp]]:
+                self._told.update(full)
+                log.warning(
+                    "the group has no commits there (it is new, or they have expired): all that lies there is decided as live, "
+                    "what was decided before too",
+                    topic=full[0].topic,
+                    partitions=sorted(tp.partition for tp in full),
+                )
+
+
+def _ask(consumer: Any, asking: _Asking) -> None:
+    """Of the brokers, from aiokafka's next fetch on. In its own thread: half of the one and half of the other is a long wait."""
+    consumer._fetcher._fetch_min_bytes, consumer._fetcher._fetch_max_wait_ms = asking  # noqa: SLF001
 
 
 class _NothingRead(dict[Any, Any]):
@@ -132,8 +191,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         Where none has, Faust sleeps for a second, and where some have, it waits as long for these alone. A fast worker has made
         room long before, and is idle.
         """
-        pace = BUSY_PACE_S if self._unacked_messages else PACE_S
-        if (early := self._fetched_at + pace - time.monotonic()) > 0:
+        if (early := self._fetched_at + PACE_S - time.monotonic()) > 0:
             await asyncio.sleep(early)
         self._has_room.clear()
         if self.flow_active and not self._get_active_partitions():
@@ -159,6 +217,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def release(self, fetch: Fetch) -> None:
         """Nobody works on this any more: a rebalance or a stop that waits need not wait for it."""
         self._unacked_messages.discard(fetch)
+        if not self._unacked_messages:
+            self._thread.rest()
         notify(self._waiting_for_ack)
 
     def _new_consumer_thread(self) -> ConsumerThread:

@@ -119,7 +119,7 @@ class Handling:
         sink: started by whoever made it.
         letters_topic: where notes go.
         comments_topic: where copies go.
-        comments_partitions: how many it has.
+        comments_partitions: how many it has; 0 where none is put back.
         by: who does it.
         clock: now, with a zone.
     """
@@ -188,7 +188,7 @@ class Handling:
                 # value would erase every letter of that key.
                 str(letter.place).encode(),
                 None,
-                note_headers(letter.place, state, by=self._by, at=now),
+                note_headers(letter.place, state, by=self._by, at=now, original=letter.original),
                 partition=letter.place.partition,
             )
             for letter in letters

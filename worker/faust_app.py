@@ -8,6 +8,7 @@ from typing import Any, Final
 import faust
 import mode
 from aiokafka.record.default_records import DefaultRecordBatch
+from faust.tables import TableManager
 
 from worker.buffer import Buffer
 from worker.connection import broker_urls, faust_credentials
@@ -22,8 +23,21 @@ _POLL_RECORDS: Final = 500
 """Records that Faust takes at once from what was fetched. They are in nobody's bound until they stand in its queue."""
 _FETCH_BYTES: Final = 2**20
 """Fetched ahead for each partition at most, as it lies on the broker; a larger batch comes alone."""
+_HAND_OVER: Final = 0.8
+"""Of the rebalance timeout, for what is in hand. The rest is for hearing of the rebalance and for the process to end: when it is
+over, the group deals the partitions out without us."""
 _NEVER_S: Final = 10.0 * 365 * 86400
 _ABANDON_S: Final = 5.0
+
+
+class NoTables(TableManager):  # type: ignore[misc]  # Faust is untyped
+    """Of none. Nobody joins the group before they are there, and Faust gives whoever adds any a second for it."""
+
+    async def on_start(self) -> None:
+        """Faust's, without that second."""
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()
 
 
 class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
@@ -39,6 +53,8 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
     """The offset before which all of a partition's outcomes are written, where anybody knows that better than the group's
     coordinator. Called in the consumer's thread."""
     max_buffer_bytes: int
+    hand_over_s: float | None = None
+    """How long a rebalance may wait for what is in hand; None: as long as it takes, since the brokers take nothing late of it."""
 
     def on_init_dependencies(self) -> Any:
         services = super().on_init_dependencies()
@@ -50,7 +66,29 @@ class ScreenerApp(faust.App):  # type: ignore[misc]  # Faust is untyped
     def on_rebalance_start(self) -> None:
         """The group is being rebalanced. Called in the consumer's thread."""
         super().on_rebalance_start()
+        # Who was thrown out of the group has none any more, and what he has in hand is somebody else's by now.
+        self.consumer_generation_id = self.consumer._thread._ensure_consumer()._coordinator.generation  # noqa: SLF001
         self.on_revoking()
+
+    async def _on_partitions_revoked(self, revoked: set[Any]) -> None:
+        overdue = asyncio.create_task(self._end_overdue())
+        try:
+            await super()._on_partitions_revoked(revoked)
+        finally:
+            overdue.cancel()
+
+    async def _end_overdue(self) -> None:
+        """Faust waits for what is in hand without end. The group does not, and what came later could be the last word."""
+        if self.hand_over_s is None:
+            return
+        await asyncio.sleep(self.hand_over_s)
+        if unfinished := sum(fetch.unfinished for fetch in self.consumer.unacked):
+            await self.crash(
+                FatalError(
+                    f"{unfinished} records unfinished {self.hand_over_s:g} s after a rebalance began "
+                    "(SCREENER_REBALANCE_TIMEOUT_S): whoever gets their partitions reads them again"
+                )
+            )
 
     async def _on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
         # Faust does so where partitions are taken away. A worker that had none would fetch of the new ones at once.
@@ -103,6 +141,7 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         stream_wait_empty=True,
         # There are no tables. With replicas of them Faust hands out partitions in its own way: 2, 2 and 0 of four among three.
         table_standby_replicas=0,
+        TableManager=NoTables,
         # No supervisor of Faust's restarts an agent: that acks what failed, or stalls. The process ends instead.
         agent_supervisor=mode.CrashingSupervisor,
         topic_allow_declare=False,
@@ -114,6 +153,8 @@ def create_faust_app(settings: Settings, datadir: Path) -> ScreenerApp:
         datadir=str(datadir),
     )
     app.max_buffer_bytes = settings.max_in_flight_bytes
+    if settings.delivery == "at_least_once":
+        app.hand_over_s = _HAND_OVER * settings.rebalance_timeout_s
     return app
 
 

@@ -1,14 +1,13 @@
 """Labelled rows in: JSON Lines or CSV → texts with what is known about each.
 
-Pure. No error holds a text, a cell or the name of a column that nobody named on the command line: a file without a header
-has a comment for its first line.
+Pure. No error holds a text, a cell or the name of a column that nobody named on the command line, unless it is nearly a
+label's: a file without a header has a comment for its first line.
 """
 
-import csv
-import io
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, BinaryIO, Final
 
 import msgspec
@@ -16,12 +15,14 @@ import msgspec
 from worker.classifier import LABELS
 from worker.errors import StartupError
 from worker.records import MAX_TEXT_CHARACTERS
+from worker.rows import csv_rows, json_lines, refuse_twice
 
 TEXT: Final = "text"
 LONGEST_GROUP: Final = 64
 
 _TEXT_NAMES: Final = {TEXT: TEXT, "comment_text": TEXT}
-_LONGEST_FIELD: Final = 16 * 2**20
+_NEAR: Final = 0.84
+"""How much alike two names are that may be one, mistyped: a `thread` is no `threat`."""
 _WORDS: Final = {"true": 1.0, "false": 0.0}
 
 
@@ -53,6 +54,8 @@ class Labelled:
 
     rows: Sequence[LabelledRow]
     bad: Sequence[BadRow]
+    mistyped: Mapping[str, str]
+    """Columns that were passed over → labels that they seem to be meant for."""
 
 
 class _WrongError(Exception):
@@ -102,31 +105,23 @@ def read_labelled(
         required: columns that have to occur.
 
     Raises:
-        StartupError: the file as a whole cannot be read: a column is missing or stands twice, or quotes do not match.
+        StartupError: the file as a whole cannot be read: as in `worker.rows`, or a column is missing or stands twice.
     """
     required = {*groups, *required}
-    if is_csv:
-        return _sort(_csv_rows(stream, {*names, *groups}, names, required), names, groups)
     seen: set[str] = set()
-    read = _sort(_json_rows(stream, seen), names, groups)
-    # Where no row could be read there is a better thing to say.
-    if read.rows and (missing := sorted(required - seen)):
-        raise StartupError(f"no row has a field {', '.join(missing)}")
-    return read
-
-
-def _sort(
-    rows: Iterator[tuple[int, "dict[str, Any] | str"]], names: Mapping[str, str], groups: Sequence[str]
-) -> Labelled:
+    lines = _csv_rows(stream, seen, names, groups, required) if is_csv else _json_rows(stream, seen)
     good, bad = [], []
-    for line, fields in rows:
+    for line, fields in lines:
         try:
             if isinstance(fields, str):
                 raise _WrongError(fields)  # noqa: TRY301  one place that makes bad rows
             good.append(_row(line, fields, names, groups))
         except _WrongError as wrong:
             bad.append(BadRow(line, str(wrong)))
-    return Labelled(good, bad)
+    # Where no row could be read there is a better thing to say.
+    if good and (missing := sorted(required - seen)):
+        raise StartupError(f"no row has a field {', '.join(missing)}")
+    return Labelled(good, bad, _mistyped(seen.difference(groups), names))
 
 
 def _row(line: int, fields: Mapping[str, Any], names: Mapping[str, str], groups: Sequence[str]) -> LabelledRow:
@@ -197,12 +192,9 @@ def _check_unicode(name: str, value: str) -> None:
 def _json_rows(stream: BinaryIO, seen: set[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Line numbers with a row's fields, or with what is wrong with it. `seen` gathers the names of fields."""
     decode = msgspec.json.Decoder().decode
-    for line, value in enumerate(stream, start=1):
-        content = value.removeprefix(b"\xef\xbb\xbf") if line == 1 else value
-        if not content.strip(b" \t\r\n"):
-            continue
+    for line, value in json_lines(stream):
         try:
-            fields = decode(content)
+            fields = decode(value)
         except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
             yield line, "not JSON in UTF-8"
             continue
@@ -214,42 +206,22 @@ def _json_rows(stream: BinaryIO, seen: set[str]) -> Iterator[tuple[int, dict[str
 
 
 def _csv_rows(
-    stream: BinaryIO, used: Collection[str], names: Mapping[str, str], required: Collection[str]
+    stream: BinaryIO, seen: set[str], names: Mapping[str, str], groups: Sequence[str], required: Collection[str]
 ) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """The same for CSV. A row whose cells do not match the header may have them in the wrong columns: it is wrong."""
-    csv.field_size_limit(_LONGEST_FIELD)
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(lines, strict=True)
-    line = 1
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(header, used, names, required)
-        line = reader.line_num + 1
-        for cells in reader:
-            if cells and len(cells) != len(header):
+    with closing(csv_rows(stream, {theirs for theirs, ours in names.items() if ours == TEXT})) as rows:
+        _, header = next(rows)
+        refuse_twice(header, {*names, *groups})
+        _check_header(header, names, required)
+        seen.update(header)
+        for line, cells in rows:
+            if len(cells) != len(header):
                 yield line, f"{len(cells)} cells under a header of {len(header)}"
-            elif cells:
+            else:
                 yield line, dict(zip(header, cells, strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        # Where the quotes went wrong cannot be known, so neither can where the next row begins.
-        raise StartupError(f"line {line}: not CSV: {error}") from None
-    finally:
-        # Whoever opened the stream closes it.
-        lines.detach()
 
 
-def refuse_twice(header: Sequence[str], used: Collection[str]) -> None:
-    """Raises StartupError where a column that is used stands in a file's header twice: which was meant?"""
-    counts = Counter(header)
-    if twice := sorted(name for name in set(used) if counts[name] > 1):
-        raise StartupError(f"line 1: the header has {', '.join(twice)} twice")
-
-
-def _check_header(
-    header: Sequence[str], used: Collection[str], names: Mapping[str, str], required: Collection[str]
-) -> None:
-    refuse_twice(header, used)
+def _check_header(header: Sequence[str], names: Mapping[str, str], required: Collection[str]) -> None:
     if missing := sorted(set(required) - set(header)):
         raise StartupError(f"line 1: the header has no column {', '.join(missing)}")
     columns: dict[str, str] = {}
@@ -261,3 +233,14 @@ def _check_header(
         columns[ours] = theirs
     if TEXT not in columns:
         raise StartupError(f"line 1: the header has no column {TEXT}; name it with --map THEIRS={TEXT}")
+
+
+def _mistyped(columns: Collection[str], names: Mapping[str, str]) -> dict[str, str]:
+    """Columns that are not looked at → labels that no other column is for and that they are named nearly like."""
+    absent = set(LABELS) - {names.get(column) for column in columns}
+    found = {}
+    for column in sorted(set(columns) - names.keys()):
+        name = column.strip().lower().replace(" ", "_").replace("-", "_")
+        if column.isprintable() and (near := get_close_matches(name, absent, n=1, cutoff=_NEAR)):
+            found[column] = near[0]
+    return found

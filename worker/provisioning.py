@@ -69,7 +69,8 @@ class Step(Struct, frozen=True):
 def differences(topic: Topic, existing: Existing) -> list[Difference]:
     """What is not as it should be: partitions, copies, settings, in this order."""
     found = {PARTITIONS: str(existing.partitions), REPLICATION: str(existing.replication), **existing.config}
-    wanted = {PARTITIONS: str(topic.partitions), REPLICATION: str(topic.replication), **topic.config}
+    told = {what: value for what, value in topic.expected.items() if what in existing.config}
+    wanted = {PARTITIONS: str(topic.partitions), REPLICATION: str(topic.replication), **topic.config, **told}
     return [
         Difference(topic.name, what, found.get(what, "not known"), value)
         for what, value in wanted.items()
@@ -118,7 +119,7 @@ async def provision(
         if not found:
             yield Step(Did.NOTHING, topic)
         added = [difference for difference in found if grow and _may_grow(difference)]
-        changed = [difference for difference in found if alter and difference.what in topic.config]
+        changed = [difference for difference in found if alter and difference.what in _settings(topic)]
         if added:
             await topics.grow(topic.name, topic.partitions, dry_run=dry_run)
         if changed:
@@ -132,7 +133,11 @@ def _may_grow(difference: Difference) -> bool:
 
 
 def _settings_of(wanted: Sequence[Topic]) -> dict[str, Collection[str]]:
-    return {topic.name: topic.config.keys() for topic in wanted}
+    return {topic.name: _settings(topic) for topic in wanted}
+
+
+def _settings(topic: Topic) -> Collection[str]:
+    return {**topic.config, **topic.expected}
 
 
 def _is_same(found: str | None, wanted: str) -> bool:

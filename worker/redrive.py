@@ -8,7 +8,7 @@ Every other reader of the topic passes over records without a value.
 import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
@@ -27,6 +27,8 @@ HANDLED: Final = PREFIX + "handled"
 """The header by which a note is known; it says how."""
 
 _PARTITION, _OFFSET, _BY, _AT = (f"{HANDLED}-{name}" for name in ("partition", "offset", "by", "at"))
+_PARTS: Final = ("topic", "partition", "offset", "timestamp")
+_ORIGINAL: Final = tuple(f"{HANDLED}-original-{name}" for name in _PARTS)
 _COUNT: Final = re.compile(rb"[0-9]{1,9}")
 _LONG: Final = re.compile(rb"[0-9]{1,18}")
 _PLACE: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,18})")
@@ -51,6 +53,19 @@ class TopicRecord(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
+
+
+class Original(Struct, frozen=True):
+    """Where a comment was read, and of which time it was: in a topic that was made anew another one stands there.
+
+    One that was put back has an offset of its own.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    time: str
+    """As the letter's header has it."""
 
 
 class Letter(Struct, frozen=True, kw_only=True):
@@ -81,14 +96,18 @@ class Letter(Struct, frozen=True, kw_only=True):
         return int(written) if _COUNT.fullmatch(written.encode()) else None
 
     @property
+    def original(self) -> Original | None:
+        """The comment that it is of; None where it does not say."""
+        return _read_original([self.facts.get(f"original-{name}", "") for name in _PARTS])
+
+    @property
     def worker_version(self) -> str:
         return self.facts.get("worker-version", UNKNOWN_VERSION)
 
     @property
     def redrives(self) -> int:
         """How often this comment was put back already."""
-        at = _count_at(self.headers)
-        return 0 if at is None else int(self.headers[at][1] or b"")
+        return redrives_of(self.headers)
 
 
 class Note(Struct, frozen=True):
@@ -96,6 +115,8 @@ class Note(Struct, frozen=True):
 
     place: Place
     state: State
+    original: Original | None = None
+    """Which comment's; None in a note that was written before there were headers for it."""
 
 
 def read_record(record: TopicRecord) -> Letter | Note | None:
@@ -124,12 +145,13 @@ def _time_of(record: TopicRecord, facts: Mapping[str, str]) -> int | None:
     return record.timestamp if record.timestamp >= 0 else None
 
 
-def note_headers(place: Place, state: State, *, by: str, at: datetime) -> Headers:
+def note_headers(place: Place, state: State, *, by: str, at: datetime, original: Original | None = None) -> Headers:
     """The headers of a note.
 
     Args:
         place: of the letter.
         state: what was done about it.
+        original: its comment.
         by: who did it.
         at: when, with a zone.
     """
@@ -140,6 +162,9 @@ def note_headers(place: Place, state: State, *, by: str, at: datetime) -> Header
         _BY: by,
         _AT: at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
+    if original is not None:
+        values = (original.topic, str(original.partition), str(original.offset), original.time)
+        written |= dict(zip(_ORIGINAL, values, strict=True))
     return [(name, value.encode(errors="replace")) for name, value in written.items()]
 
 
@@ -148,6 +173,12 @@ def redriven_headers(letter: Letter) -> Headers:
     at = _count_at(letter.headers)
     own = [header for number, header in enumerate(letter.headers) if number != at]
     return [*own, (REDRIVES, str(letter.redrives + 1).encode())]
+
+
+def redrives_of(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    """How often the comment with these headers was put back."""
+    at = _count_at(headers)
+    return 0 if at is None else int(headers[at][1] or b"")
 
 
 def refusal(letter: Letter, *, topics: Collection[str], limit: int) -> str | None:
@@ -178,13 +209,12 @@ class Query(Struct, frozen=True, kw_only=True):
     states: frozenset[State] = frozenset({State.OPEN})
 
     def matches(self, letter: Letter) -> bool:
-        """Whether a letter meets every condition but that of its state, which only stands behind it."""
+        """Whether a letter meets every condition but that of its state, which only stands behind it, and that of its time."""
         return (
             (not self.places or letter.place in self.places)
             and self.partition in (None, letter.place.partition)
             and (not self.reasons or letter.reason in self.reasons)
             and (not self.worker_versions or letter.worker_version in self.worker_versions)
-            and self._in_time(letter.time_ms)
         )
 
     def may_be_in(self, partition: int) -> bool:
@@ -197,7 +227,8 @@ class Query(Struct, frozen=True, kw_only=True):
         """Where in a partition to begin to read."""
         return min((place.offset for place in self.places if place.partition == partition), default=0)
 
-    def _in_time(self, time_ms: int | None) -> bool:
+    def is_in_time(self, time_ms: int | None) -> bool:
+        """Whether a comment of this time is meant."""
         if self.since_ms is None and self.until_ms is None:
             return True
         if time_ms is None:
@@ -212,13 +243,19 @@ class Found(Struct):
 
     reason: str
     state: State = State.OPEN
+    original: Original | None = None
+    in_time: bool = True
+    """Whether its comment is of the time that was asked for."""
 
 
 class Survey:
     """The letters that a query asks for, once every record was noted, each partition's in order.
 
-    Remembers a place, a reason and a state of each of them, about 300 bytes, and no letter. One that was handled is forgotten as
-    soon as its note is met, unless handled ones are asked for.
+    What was handled is a comment: a letter that a replay has written once more, of the same comment at the same place of the
+    comments topic, is handled with the first. One that was put back and died again stands at another place, and is open.
+
+    Remembers a place, a comment, a reason and a state of each of them, about 500 bytes, and no letter. One that was handled is
+    forgotten as soon as its note is met, but for its comment, unless handled ones are asked for.
 
     Args:
         query: which letters.
@@ -227,6 +264,7 @@ class Survey:
     def __init__(self, query: Query) -> None:
         self._query = query
         self._found: dict[Place, Found] = {}
+        self._handled: dict[Original | None, State] = {}
         self.strangers = 0
         """Records with a value that are no dead letters."""
 
@@ -234,20 +272,44 @@ class Survey:
         """Take in the next record of its partition."""
         read = read_record(record)
         if isinstance(read, Letter):
-            if self._query.matches(read):
+            handled = self._handled.get(read.original)
+            if self._query.matches(read) and (handled is None or handled in self._query.states):
                 # A reason is one of ten: one string of each is enough.
-                self._found[read.place] = Found(sys.intern(read.reason))
+                self._found[read.place] = Found(
+                    sys.intern(read.reason), original=read.original, in_time=self._query.is_in_time(read.time_ms)
+                )
         elif isinstance(read, Note):
-            if (found := self._found.get(read.place)) is not None:
-                found.state = read.state
-                if read.state not in self._query.states:
-                    del self._found[read.place]
+            self._handle(read)
         elif record.value is not None:
             self.strangers += 1
 
     def found(self) -> dict[Place, Found]:
         """What the query asks for, in order of place."""
-        return {place: found for place, found in sorted(self._found.items()) if found.state in self._query.states}
+        return {place: found for place, found in self._in_asked_state() if found.in_time}
+
+    def out_of_time(self) -> int:
+        """How many letters are as asked for, but of comments of another time: of an hour ago are those that waited for longer."""
+        return sum(not found.in_time for _, found in self._in_asked_state())
+
+    def _in_asked_state(self) -> Iterator[tuple[Place, Found]]:
+        for place, found in sorted(self._found.items()):
+            found.state = self._handled.get(found.original, found.state)
+            if found.state in self._query.states:
+                yield place, found
+
+    def _handle(self, note: Note) -> None:
+        found = self._found.get(note.place)
+        if note.original is not None:
+            self._handled[note.original] = note.state
+            if found is None or found.original != note.original:
+                # A mirror has numbered its letters anew: another stands at that place, or none.
+                return
+        elif found is not None and found.original is not None:
+            self._handled[found.original] = note.state
+        if found is not None:
+            found.state = note.state
+            if note.state not in self._query.states:
+                del self._found[note.place]
 
 
 def by_reason(found: Collection[Found]) -> Counter[str]:
@@ -290,15 +352,26 @@ def _read_note(record: TopicRecord) -> Note | None:
     if not (_COUNT.fullmatch(partition) and _LONG.fullmatch(offset)):
         return None
     place = Place(int(partition), int(offset))
-    # A note about another partition, or about what comes after it, was copied here from another topic.
-    return Note(place, State(state.decode())) if _is_before(place, record) else None
+    original = _read_original([headers.get(name, b"").decode(errors="replace") for name in _ORIGINAL])
+    # One that names no comment, and a letter in another partition or behind itself, was copied here from another topic.
+    if original is None and not _is_before(place, record):
+        return None
+    return Note(place, State(state.decode()), original)
+
+
+def _read_original(written: Sequence[str]) -> Original | None:
+    topic, partition, offset, time = written
+    if not (topic and _COUNT.fullmatch(partition.encode()) and _LONG.fullmatch(offset.encode())):
+        return None
+    # A topic is one of a few: one string of each is enough.
+    return Original(sys.intern(topic), int(partition), int(offset), time)
 
 
 def _is_before(place: Place, record: TopicRecord) -> bool:
     return place.partition == record.partition and place.offset < record.offset
 
 
-def _count_at(headers: Headers) -> int | None:
+def _count_at(headers: Sequence[tuple[str, bytes | None]]) -> int | None:
     """Which header counts the tries: the last of that name that holds a number."""
     for at in range(len(headers) - 1, -1, -1):
         name, value = headers[at]

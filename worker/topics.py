@@ -27,6 +27,8 @@ _WEEK_MS: Final = 7 * 24 * 3600 * 1000
 # Kafka's own default, said aloud: what a broker has been told instead is then seen as a difference.
 _LARGEST_RECORD: Final = 1_048_588
 _LARGEST_DEAD_LETTER: Final = 4 * 2**20
+_CLEAN: Final = {"unclean.leader.election.enable": "false"}
+"""Else a replica that is behind may become leader, and what was confirmed is gone."""
 
 
 class Topic(Struct, frozen=True):
@@ -36,6 +38,9 @@ class Topic(Struct, frozen=True):
     partitions: int
     replication: int = 1
     config: Mapping[str, str] = {}
+    expected: Mapping[str, str] = {}
+    """What brokers do by themselves, or were told not to: compared where they tell, and not said when it is created, since many
+    a cluster refuses a topic that speaks of it."""
 
 
 class Existing(Struct, frozen=True):
@@ -59,9 +64,10 @@ def worker_topics(
 ) -> list[Topic]:
     """The three topics of one worker.
 
-    Decisions are compacted: one comment, one decision, the newest. A dead letter holds the original record and our headers, so
-    its topic takes larger records than the comments topic, and keeps them for as long as somebody needs to look at them. It is
-    never compacted: that would forget which letters were handled.
+    Decisions are compacted: one comment, one decision, the newest, and within a week: who is to be forgotten need not wait for
+    a segment to fill. As long can consumers be away and still learn that one was erased. A dead letter holds the original record
+    and our headers, so its topic takes larger records than the comments topic, and keeps them for as long as somebody needs to
+    look at them. It is never compacted: that would forget which letters were handled.
 
     Args:
         settings: what they are called.
@@ -80,13 +86,14 @@ def worker_topics(
             **({} if retention_ms is None else {"retention.ms": str(retention_ms)}),
             **more,
         }
-        return Topic(name, partitions, replication, config)
+        return Topic(name, partitions, replication, config, _CLEAN)
 
     # Kept from when they were written: a letter carries its comment's time, which may be long past.
     kept = {} if dead_letters_retention_ms == FOREVER_MS else {"message.timestamp.type": "LogAppendTime"}
+    erased = {"max.compaction.lag.ms": str(_WEEK_MS), "delete.retention.ms": str(_WEEK_MS)}
     return [
         topic(settings.comments_topic, "delete", _LARGEST_RECORD, comments_retention_ms),
-        topic(settings.decisions_topic, "compact", _LARGEST_RECORD),
+        topic(settings.decisions_topic, "compact", _LARGEST_RECORD, None, **erased),
         topic(settings.dead_letters_topic, "delete", _LARGEST_DEAD_LETTER, dead_letters_retention_ms, **kept),
     ]
 

@@ -51,6 +51,4 @@ def assigned(worker: WorkerProcess) -> int:
 
 
 async def until_assigned_again(worker: WorkerProcess, before: int) -> None:
-    while assigned(worker) == before:
-        assert worker.process.running, worker.process.tail()
-        await asyncio.sleep(0.1)
+    await worker.until(lambda: assigned(worker) > before)

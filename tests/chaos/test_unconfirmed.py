@@ -29,7 +29,7 @@ async def test_too_few_replicas_in_sync_nothing_is_acked_until_they_are(
         await audit.until_more(_COMMENTS // 10)
         await asyncio.to_thread(gone.stop)
         # A transaction may have to wait for the end of the one before it, which no broker says anything of.
-        await _until_said(worker, "NotEnoughReplicas", "publish failed, trying again")
+        await worker.until_logged("NotEnoughReplicas", "publish failed, trying again")
         committed = sum((await audit.committed()).values())
         # In a transaction the offset may be seen before the outcomes, which are promised by then.
         assert DELIVERY == "transactions" or committed <= len(audit.outcomes)
@@ -49,7 +49,7 @@ async def test_two_nodes_of_three_gone_and_back(
         await audit.until_more(_COMMENTS // 10)
         for broker in gone:
             broker.kill()
-        await _until_said(worker, "publish failed, trying again")
+        await worker.until_logged("publish failed, trying again")
         assert len(audit.outcomes) < _COMMENTS
         await asyncio.to_thread(cluster.start_all)
         await audit.until_rest()
@@ -75,11 +75,3 @@ async def test_not_confirmed_in_time_it_ends_without_an_ack_and_the_next_one_car
         await audit.until_rest()
         assert await worker.terminate() == 0
     audit.check()
-
-
-async def _until_said(worker: WorkerProcess, *lines: str) -> None:
-    """One of them."""
-    async with asyncio.timeout(120):
-        while not any(line in worker.said() for line in lines):
-            assert worker.process.running, worker.process.tail()
-            await asyncio.sleep(0.2)

@@ -83,6 +83,24 @@ def no_memory() -> None:
     after_the_probe(run_out)
 
 
+def broken_model() -> None:
+    """It answers the probe once, and then nothing any more; what it raises quotes what it was asked."""
+    score, encode = OnnxClassifier.score, OnnxClassifier.encode
+    asked: list[str] = []
+
+    def remember(self: OnnxClassifier, texts: Sequence[str]) -> list[list[Piece]]:
+        asked.extend(texts)
+        return encode(self, texts)
+
+    def score_the_first(self: OnnxClassifier, pieces: Sequence[Piece]) -> list[Found]:
+        if asked != [PROBE]:
+            raise ValueError(f"cannot score {asked}")
+        return score(self, pieces)
+
+    OnnxClassifier.encode = remember  # type: ignore[method-assign]
+    OnnxClassifier.score = score_the_first  # type: ignore[method-assign]
+
+
 def slow_model() -> None:
     """Each run of the model takes as long as on a machine with too little of everything."""
 
@@ -176,6 +194,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "hang-publish": hang_publish,
     "block-the-loop": block_the_loop,
     "no-memory": no_memory,
+    "broken-model": broken_model,
     "slow-model": slow_model,
     "impatient": impatient,
     "slow-to-take-over": slow_to_take_over,

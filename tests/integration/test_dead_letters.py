@@ -5,9 +5,7 @@ On the embedded one end offsets read low, so what a partition holds cannot be kn
 
 import asyncio
 import json
-import os
 import signal
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,8 +13,9 @@ from typing import Any, Final
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from msgspec import Struct
 
+from tests import commands
+from tests.commands import Ended
 from tests.comments import comments
 from tests.letters import dead_letter
 from tests.topics import PARTITIONS, Topics, fresh_topics
@@ -33,40 +32,24 @@ HEADERS: Final = [("trace", b"\x00\xff"), ("trace", b""), ("screener-reason", b"
 PATIENCE_S: Final = 90.0
 
 
-class Ended(Struct):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 class Desk:
     """Where somebody on call gives commands, and looks into the topics himself."""
 
     def __init__(self, broker: Broker, topics: Topics) -> None:
         self.broker = broker
         self.topics = topics
+        self._settings = {
+            "kafka_bootstrap_servers": broker.bootstrap,
+            "comments_topic": topics.comments,
+            "dead_letters_topic": topics.dead_letters,
+        }
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("SCREENER_")}
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "worker", "dead-letters", *arguments),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=clean
-            | {
-                "SCREENER_KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap,
-                "SCREENER_COMMENTS_TOPIC": self.topics.comments,
-                "SCREENER_DEAD_LETTERS_TOPIC": self.topics.dead_letters,
-            },
-        )
+        return await commands.start("dead-letters", *arguments, **self._settings)
 
     async def give(self, *arguments: str) -> Ended:
         """Run one command to its end."""
-        process = await self.start(*arguments)
-        out, err = await process.communicate()
-        return Ended(process.returncode or 0, out.decode(), err.decode())
+        return await commands.give("dead-letters", *arguments, **self._settings)
 
     async def open(self, *filters: str) -> list[dict[str, Any]]:
         """What `list` says is open."""
@@ -109,9 +92,11 @@ class Desk:
 
     async def bury(self, records: Sequence[tuple[bytes | None, bytes]], topic: str | None = None) -> None:
         """Write letters of comments that a worker of today can screen, as one that could not has left them."""
-        source = Source(topic or self.topics.comments, 1, 7)
-        headers = dead_letters.headers(dead_letter(worker_version="0.0.1", source=source, timestamp_ms=None, key=None))
-        await self.produce(self.topics.dead_letters, records, headers)
+        async with AIOKafkaProducer(bootstrap_servers=self.broker.bootstrap) as producer:
+            for offset, (key, value) in enumerate(records):
+                source = Source(topic or self.topics.comments, 1, offset)
+                headers = dead_letters.headers(dead_letter(worker_version="0.0.1", source=source, timestamp_ms=None))
+                await producer.send_and_wait(self.topics.dead_letters, key=key, value=value, headers=headers)
 
 
 @pytest.fixture
@@ -136,6 +121,9 @@ async def test_what_dies_again_comes_back_with_its_count_until_it_is_refused(des
         assert len(await desk.open("--reason", "invalid_json")) == reasons["invalid_json"]
         assert len(await desk.open("--worker-version", dead_letters.WORKER_VERSION, "--since", "1h")) == len(poison)
         assert await desk.open("--until", "1h") == []
+        assert (await desk.give("list", "--until", "1h")).err == (
+            "and 10 more, of comments of another time: --since and --until go by that\n"
+        )
 
         before = await desk.records(desk.topics.dead_letters)
         rehearsed = await desk.give("redrive")

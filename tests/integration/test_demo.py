@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.workers import until
 from worker.demo.broker import Broker, Kind
 from worker.demo.process import Process
 from worker.demo.run import demo
@@ -58,7 +59,7 @@ def test_ctrl_c_leaves_no_process_and_no_file(broker_kind: Kind, tmp_path: Path,
     process = Process([sys.executable, "-c", DEMO, broker_kind], log, environment)
     process.start()
     try:
-        wait_for(process, READY)
+        asyncio.run(until(process, lambda: READY in log.read_text()))
         assert process.pid is not None
         started = children(process.pid)
         time.sleep(1)
@@ -75,11 +76,3 @@ def test_ctrl_c_leaves_no_process_and_no_file(broker_kind: Kind, tmp_path: Path,
     adds_up = "it adds up" in log.read_text()
     assert adds_up or presses == 2
     assert code == (0 if adds_up else 130)
-
-
-def wait_for(process: Process, said: str) -> None:
-    deadline = time.monotonic() + 120
-    while said not in process.log.read_text():
-        assert process.running, process.tail()
-        assert time.monotonic() < deadline, process.tail()
-        time.sleep(0.1)

@@ -1,6 +1,7 @@
 """What the worker promises when things are killed, stopped and taken away: nothing missing, nothing decided twice."""
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -111,6 +112,23 @@ async def test_what_hangs_ends_the_process_with_its_stacks_and_a_restart_carries
         audit.check()
 
 
+async def test_a_model_that_breaks_ends_the_worker_in_one_line_and_nothing_is_acked(
+    broker: Broker, topics: Topics, tmp_path: Path
+) -> None:
+    deck = comments(20)
+    async with Audit(broker, topics) as audit:
+        await audit.produce(deck)
+        worker = WorkerProcess(broker, topics, tmp_path, program=(str(FAULTS), "broken-model")).start()
+        assert await worker.ended() == 1
+        assert await audit.committed() == {}
+        assert audit.outcomes == {}
+    *log, line = worker.said().splitlines()
+    assert line == "comment-screener: the model no longer answers: ValueError"
+    assert all("event" in json.loads(entry) for entry in log)
+    texts = [json.loads(value)["text"] for _, value in deck if value is not None]
+    assert [text for text in texts if text in worker.said()] == []
+
+
 async def test_brokers_that_confirm_nothing_are_told_of_before_the_worker_ends(
     broker: Broker, topics: Topics, tmp_path: Path
 ) -> None:
@@ -118,7 +136,7 @@ async def test_brokers_that_confirm_nothing_are_told_of_before_the_worker_ends(
         await audit.produce(comments(10))
         worker = WorkerProcess(broker, topics, tmp_path, program=(str(FAULTS), "hang-publish"), publish_timeout_s=20)
         await worker.start().alive()
-        await asyncio.to_thread(worker.until_said, "screener_paused 1.0")
+        await worker.until_measured("screener_paused 1.0")
         with pytest.raises(HTTPError) as not_ready:
             worker._get("/readyz")
         with not_ready.value as answer:
@@ -133,12 +151,12 @@ async def test_a_worker_with_nothing_to_do_tells_of_brokers_that_are_away(own_br
     async with WorkerProcess(own_broker, topics, tmp_path, program=(str(FAULTS), "impatient")) as worker:
         await worker.ready()
         await asyncio.to_thread(own_broker.stop)
-        await asyncio.to_thread(worker.until_said, "screener_paused 1.0")
+        await worker.until_measured("screener_paused 1.0")
         with pytest.raises(HTTPError) as not_ready:
             worker._get("/readyz")
         with not_ready.value as answer:
             assert b"the brokers have not answered for" in answer.read()
-        await asyncio.to_thread(worker.until_said, "screener_ready 0.0")
+        await worker.until_measured("screener_ready 0.0")
         assert await worker.ended() == 1
         assert "the brokers have not answered for" in worker.said().splitlines()[-1]
 
@@ -154,11 +172,11 @@ async def test_who_is_asked_to_end_while_the_brokers_are_silent_waits_no_longer_
     ):
         for _, value in comments(10_000):
             await producer.send(topics.comments, value=value)
-        await asyncio.to_thread(worker.until_matched, r"^screener_in_flight [1-9]", 0.02)
+        await worker.until_matched(r"^screener_in_flight [1-9]", 0.02)
         assert own_broker.pid is not None
         os.kill(own_broker.pid, signal.SIGSTOP)
         try:
-            await asyncio.to_thread(worker.until_said, "screener_paused 1.0")
+            await worker.until_measured("screener_paused 1.0")
             assert await worker.terminate() == 1
         finally:
             os.kill(own_broker.pid, signal.SIGCONT)
@@ -179,18 +197,47 @@ async def test_a_lag_of_markers_alone_is_no_stall(broker: Broker, topics: Topics
         audit.inputs[0, sent.offset] = key, value
         await audit.until_complete()
         # The end of the partition lies behind the marker, and no commit ever gets there.
-        await asyncio.to_thread(worker.until_said, 'screener_lag_messages{partition="0"} 1.0')
-        await asyncio.to_thread(worker.until_said, 'screener_lag_messages{partition="0"} 0.0')
+        await worker.until_measured('screener_lag_messages{partition="0"} 1.0')
+        await worker.until_measured('screener_lag_messages{partition="0"} 0.0')
         # So it does behind what was called off.
         await producer.begin_transaction()
         for key, value in comments(3):
             await producer.send_and_wait(topics.comments, key=key, value=value, partition=0)
         await producer.abort_transaction()
-        await asyncio.to_thread(worker.until_said, 'screener_lag_messages{partition="0"} 5.0')
-        await asyncio.to_thread(worker.until_said, 'screener_lag_messages{partition="0"} 0.0')
+        await worker.until_measured('screener_lag_messages{partition="0"} 5.0')
+        await worker.until_measured('screener_lag_messages{partition="0"} 0.0')
         with pytest.raises(TimeoutError):
             await asyncio.to_thread(worker.process.wait, 25.0)
         assert await worker.terminate() == 0
+
+
+@pytest.mark.kafka_only  # transactions
+async def test_a_transaction_that_is_never_ended_is_told_of(broker: Broker, topics: Topics, tmp_path: Path) -> None:
+    """What is written behind it is no lag to who reads what is committed, and nobody screens it."""
+    async with (
+        Audit(broker, topics) as audit,
+        WorkerProcess(broker, topics, tmp_path) as worker,
+        AIOKafkaProducer(
+            bootstrap_servers=broker.bootstrap, transactional_id=topics.comments, transaction_timeout_ms=300_000
+        ) as hanging,
+        AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer,
+    ):
+        await hanging.begin_transaction()
+        key, value = comments(1)[0]
+        await hanging.send_and_wait(topics.comments, key=key, value=value, partition=0)
+        behind = comments(4)[1:]
+        for key, value in behind:
+            sent = await producer.send_and_wait(topics.comments, key=key, value=value, partition=0)
+            audit.inputs[0, sent.offset] = key, value
+        await worker.until_measured('screener_unstable_messages{partition="0"} 4.0')
+        await worker.until_matched(r'^screener_unstable_seconds\{partition="0"\} [1-9]')
+        assert 'screener_lag_messages{partition="0"} 0.0' in worker.metrics()
+        assert audit.outcomes == {}
+        await hanging.abort_transaction()
+        await audit.until_complete()
+        await worker.until_measured('screener_unstable_messages{partition="0"} 0.0')
+        assert await worker.terminate() == 0
+    audit.check()
 
 
 @pytest.mark.kafka_only  # partitions are added, and groups are rebalanced
@@ -212,7 +259,7 @@ async def test_partitions_that_are_added_under_a_worker_are_read_from_their_firs
             async with Audit(broker, structs.replace(topics, partitions=partitions)) as audit:
                 deck = comments(40 * partitions, seed=round_ + 2)
                 await audit.produce(deck[: len(deck) // 2])
-                await asyncio.to_thread(worker.until_said, f"screener_assigned_partitions {partitions}.0")
+                await worker.until_measured(f"screener_assigned_partitions {partitions}.0")
                 await audit.produce(deck[len(deck) // 2 :])
                 await audit.until_rest()
                 audit.check()
@@ -227,7 +274,7 @@ async def test_a_worker_without_partitions_takes_over_and_loses_nothing(broker: 
             async with audit.producing(100, comments(20_000)):
                 await audit.until_more(100)
                 assert await first.terminate() == 0
-                await asyncio.to_thread(spare.until_said, "screener_assigned_partitions 1.0")
+                await spare.until_measured("screener_assigned_partitions 1.0")
                 await audit.until_more(100)
             await audit.until_rest()
             assert await spare.terminate() == 0
@@ -277,7 +324,7 @@ async def test_what_was_deleted_before_it_was_read_is_told(broker: Broker, tmp_p
         async with WorkerProcess(broker, topics, tmp_path) as worker:
             await audit.until(lambda: len(audit.outcomes) >= 30, "what is left")
             await audit.until_committed()
-            await asyncio.to_thread(worker.until_said, "screener_gone_unread_total 20.0")
+            await worker.until_measured("screener_gone_unread_total 20.0")
             assert await worker.terminate() == 0
     assert len(audit.missing) == 30
     [line] = [line for line in worker.said().splitlines() if "deleted before it was read" in line]

@@ -1,6 +1,5 @@
 """A policy rolled out by changing its file: the worker goes on, and each decision says by which it was made."""
 
-import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,12 +29,12 @@ async def test_a_policy_changes_without_a_restart_and_a_wrong_one_changes_nothin
         await audit.until_complete()
 
         file.write_text(policy(2, 0.5), encoding="utf-8")
-        await until_said(worker, 'screener_policy_reloads_total{result="adopted"} 1.0')
+        await worker.until_measured('screener_policy_reloads_total{result="adopted"} 1.0')
         await audit.produce(comments(COMMENTS, 2))
         await audit.until_complete()
 
         file.write_text(policy(3, 50), encoding="utf-8")
-        await until_said(worker, "screener_policy_refused 1.0")
+        await worker.until_measured("screener_policy_refused 1.0")
         await audit.produce(comments(COMMENTS, 3))
         await audit.until_complete()
 
@@ -45,10 +44,6 @@ async def test_a_policy_changes_without_a_restart_and_a_wrong_one_changes_nothin
 
     assert versions(audit.decisions) == ["1", "2", "2"]
     assert "forum.yaml:1: " in worker.said()
-
-
-async def until_said(worker: WorkerProcess, line: str) -> None:
-    await asyncio.to_thread(worker.until_said, line)
 
 
 def versions(decisions: Iterable[dict[str, dict[str, str]]]) -> list[str]:

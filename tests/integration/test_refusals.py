@@ -75,9 +75,7 @@ async def test_no_broker_in_time(tmp_path: Path) -> None:
 async def test_a_broker_that_comes_up_in_time_is_waited_for(broker_kind: Kind, tmp_path: Path) -> None:
     port = free_port()
     worker = WorkerProcess(f"127.0.0.1:{port}", Topics("c", "d", "dl", 1), tmp_path, startup_timeout_s=60)
-    worker.start()
-    while "waiting for Kafka" not in worker.said():  # noqa: ASYNC110  only its log tells
-        await asyncio.sleep(0.1)
+    await worker.start().until_logged("waiting for Kafka")
     with await asyncio.to_thread(start_broker, broker_kind, tmp_path / "broker", port=port) as broker:
         try:
             # Its topics are not there, which only a broker that answers can tell.

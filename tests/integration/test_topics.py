@@ -3,9 +3,6 @@
 The embedded broker tells nobody the settings of a topic, changes none, and takes a dry run in earnest.
 """
 
-import asyncio
-import os
-import sys
 import uuid
 from pathlib import Path
 from typing import Final
@@ -13,9 +10,11 @@ from typing import Final
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from msgspec import Struct, structs
+from msgspec import structs
 
+from tests import commands
 from tests.audit import Audit
+from tests.commands import Ended
 from tests.comments import comments
 from tests.topics import fresh_topics
 from tests.workers import WorkerProcess
@@ -25,14 +24,6 @@ from worker.topics import Topic, create_topics, describe_topics, open_topics
 
 DAY: Final = "86400000"
 WEEK: Final = "604800000"
-
-
-class Ended(Struct):
-    """How a command ended."""
-
-    code: int
-    out: list[str]
-    err: str
 
 
 class Provisioner:
@@ -47,22 +38,13 @@ class Provisioner:
 
     async def give(self, *arguments: str, **settings: str) -> Ended:
         """Run one command to its end."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("SCREENER_")}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "worker", "topics", *arguments),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=clean
-            | {
-                "SCREENER_KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap,
-                "SCREENER_COMMENTS_TOPIC": self.comments,
-                "SCREENER_DECISIONS_TOPIC": self.decisions,
-                "SCREENER_DEAD_LETTERS_TOPIC": self.letters,
-            }
-            | settings,
-        )
-        out, err = await process.communicate()
-        return Ended(process.returncode or 0, out.decode().splitlines(), err.decode())
+        ours = {
+            "kafka_bootstrap_servers": self.broker.bootstrap,
+            "comments_topic": self.comments,
+            "decisions_topic": self.decisions,
+            "dead_letters_topic": self.letters,
+        }
+        return await commands.give("topics", *arguments, **ours | settings)
 
     async def partitions(self) -> dict[str, int]:
         """Of those of the three that are there."""
@@ -91,7 +73,7 @@ async def test_topics_are_made_as_they_should_be_on_any_broker(kafka: Provisione
     made = await kafka.give("create", "--partitions", "3")
 
     assert (made.code, made.err) == (0, "")
-    assert [line.split(":")[0] for line in made.out] == [
+    assert [line.split(":")[0] for line in made.lines] == [
         f"created {topic}" for topic in (kafka.comments, kafka.decisions, kafka.letters)
     ]
     assert await kafka.partitions() == dict.fromkeys((kafka.comments, kafka.decisions, kafka.letters), 3)
@@ -99,15 +81,17 @@ async def test_topics_are_made_as_they_should_be_on_any_broker(kafka: Provisione
 
 @pytest.mark.kafka_only
 async def test_making_them_again_changes_nothing_and_the_check_is_content(kafka: Provisioner) -> None:
-    await kafka.give("create", SCREENER_COMMENTS_PARTITIONS="5")
-    again = await kafka.give("create", SCREENER_COMMENTS_PARTITIONS="5")
+    await kafka.give("create", comments_partitions="5")
+    again = await kafka.give("create", comments_partitions="5")
     checked = await kafka.give("check", "--partitions", "5")
 
     assert set((await kafka.partitions()).values()) == {5}
     assert (again.code, again.err) == (0, "")
-    assert again.out == [f"{topic} is as it should be" for topic in (kafka.comments, kafka.decisions, kafka.letters)]
-    assert (checked.code, checked.out, checked.err) == (0, ["3 topics are as they should be"], "")
+    assert again.lines == [f"{topic} is as it should be" for topic in (kafka.comments, kafka.decisions, kafka.letters)]
+    assert (checked.code, checked.lines, checked.err) == (0, ["3 topics are as they should be"], "")
     assert await kafka.setting(kafka.decisions, "cleanup.policy") == "compact"
+    assert await kafka.setting(kafka.decisions, "max.compaction.lag.ms") == WEEK
+    assert await kafka.setting(kafka.decisions, "delete.retention.ms") == WEEK
     assert await kafka.setting(kafka.letters, "retention.ms") == "-1"
 
 
@@ -116,7 +100,7 @@ async def test_a_dry_run_makes_nothing(kafka: Provisioner) -> None:
     told = await kafka.give("create", "--partitions", "2", "--dry-run")
 
     assert (told.code, told.err) == (0, "")
-    assert [line.split(":")[0] for line in told.out] == [
+    assert [line.split(":")[0] for line in told.lines] == [
         f"would create {topic}" for topic in (kafka.comments, kafka.decisions, kafka.letters)
     ]
     assert await kafka.partitions() == {}
@@ -127,7 +111,7 @@ async def test_topics_that_are_not_there_are_a_difference(kafka: Provisioner) ->
     checked = await kafka.give("check")
 
     assert (checked.code, checked.err) == (1, "")
-    assert checked.out == [f"{topic}: is not there" for topic in (kafka.comments, kafka.decisions, kafka.letters)]
+    assert checked.lines == [f"{topic}: is not there" for topic in (kafka.comments, kafka.decisions, kafka.letters)]
 
 
 @pytest.mark.kafka_only
@@ -139,17 +123,20 @@ async def test_what_is_there_is_changed_only_where_that_is_asked_for(kafka: Prov
     shorter = f"{kafka.comments}: partitions is 2, should be 4"
     sooner = f"{kafka.comments}: retention.ms is {DAY}, should be {WEEK}"
 
-    assert (await kafka.give("create", "--partitions", "4")).out[:2] == [f"left {shorter}", f"left {sooner}"]
+    assert (await kafka.give("create", "--partitions", "4")).lines[:2] == [
+        f"left {shorter}",
+        f"left {sooner}",
+    ]
     checked = await kafka.give("check", "--partitions", "4")
-    assert (checked.code, checked.out) == (1, [shorter, sooner])
+    assert (checked.code, checked.lines) == (1, [shorter, sooner])
     dry = await kafka.give("create", "--partitions", "4", "--alter", "--grow", "--dry-run")
-    assert dry.out[:2] == [f"would change {shorter}", f"would change {sooner}"]
-    assert (await kafka.give("check", "--partitions", "4")).out == [shorter, sooner]
+    assert dry.lines[:2] == [f"would change {shorter}", f"would change {sooner}"]
+    assert (await kafka.give("check", "--partitions", "4")).lines == [shorter, sooner]
 
     altered = await kafka.give("create", "--partitions", "4", "--alter")
-    assert altered.out[:2] == [f"left {shorter}", f"changed {sooner}"]
+    assert altered.lines[:2] == [f"left {shorter}", f"changed {sooner}"]
     grown = await kafka.give("create", "--partitions", "4", "--grow")
-    assert grown.out[0] == f"changed {shorter}"
+    assert grown.lines[0] == f"changed {shorter}"
     assert (await kafka.give("check", "--partitions", "4")).code == 0
     # What nobody spoke of is as it was.
     assert await kafka.setting(kafka.comments, "segment.ms") == "7200000"
@@ -162,7 +149,7 @@ async def test_more_copies_than_brokers_are_refused_in_a_line_by_a_dry_run_too(
 ) -> None:
     refused = await kafka.give("create", "--replication", "2", *dry_run)
 
-    assert (refused.code, refused.out) == (1, [])
+    assert (refused.code, refused.out) == (1, "")
     assert refused.err.startswith(f"comment-screener: cannot create {kafka.comments}: InvalidReplicationFactorError ")
     assert refused.err.count("\n") == 1
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +87,39 @@ async def test_brokers_are_waited_for_no_longer_than_told_however_many_say_nothi
         settings = Settings(kafka_bootstrap_servers=f"{address},{address}", startup_timeout_s=0.1)
         with pytest.raises(StartupError, match=rf"^no answer from Kafka at {address},{address} in 0.1 s$"):
             await app.check_topics(settings, client_options(settings))
+
+
+async def test_brokers_are_asked_while_the_model_is_loaded_and_what_is_wrong_with_it_is_told_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = threading.Event()
+
+    async def refuse(*_: object) -> None:
+        refused.set()
+        raise StartupError("no topic")
+
+    def fail(*_: object, **__: object) -> FakeClassifier:
+        raise StartupError("no model" if refused.wait(10) else "nobody asked the brokers")
+
+    monkeypatch.setattr(app, "check_topics", refuse)
+    monkeypatch.setattr(app, "load_classifier", fail)
+    settings = Settings(kafka_bootstrap_servers="127.0.0.1:1", http_port=0)
+    with pytest.raises(StartupError, match=r"^no model$"):
+        await app.Worker(settings, detect=detect).run()
+    with pytest.raises(StartupError, match=r"^no topic$"):
+        await app.Worker(settings, classifier=FakeClassifier(), detect=detect).run()
+
+
+async def test_a_model_that_does_not_load_waits_for_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> FakeClassifier:
+        raise StartupError("no model")
+
+    monkeypatch.setattr(app, "load_classifier", fail)
+    async with silence() as (address, _):
+        settings = Settings(kafka_bootstrap_servers=address, http_port=0, startup_timeout_s=600)
+        async with asyncio.timeout(10):
+            with pytest.raises(StartupError, match=r"^no model$"):
+                await app.Worker(settings, detect=detect).run()
 
 
 def wired(folder: Path, **given: Any) -> tuple[Any, Any, Any]:

@@ -365,6 +365,15 @@ def test_no_row_or_no_label(tmp_path: Path) -> None:
     )
 
 
+def test_a_label_that_is_mistyped_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    file = write(tmp_path / "r.jsonl", {"text": "stupid", "Insult": 1, "threat": 0, "likes": 3})
+    result = evaluate(file)
+
+    assert result.exit_code == 0
+    assert result.stderr == f"{file}: passed over the column 'Insult'; if it is for insult: --map 'Insult=insult'\n"
+    assert evaluate(file, "--map", "Insult=insult").stderr == ""
+
+
 def test_no_label_that_the_model_scores(rows: Path, classifier: FakeClassifier) -> None:
     classifier.labels = ("self_harm",)
 
@@ -444,7 +453,7 @@ def test_without_the_extra(
     for module in absent:
         monkeypatch.setitem(sys.modules, module, None)
 
-    assert refusal(rows, *options) == f"evaluate needs {named}: pip install 'comment-screener[evaluate]'"
+    assert refusal(rows, *options) == f"evaluate needs {named}: pip install -e '.[evaluate]'"
 
 
 def test_without_a_picture_matplotlib_is_not_needed(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,11 +272,12 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
     [
         (b"a,caf\xe9", "invalid_utf8"),
         (b"a", "invalid_field"),
+        (b"a,hello,,", "invalid_field"),
         (b"a,", "invalid_text"),
         (b"a," + b"x" * 10_001, "invalid_text"),
         (b"x" * 501 + b",hello", "invalid_id"),
     ],
-    ids=["bad utf-8", "short row", "empty text", "long text", "long id"],
+    ids=["bad utf-8", "short row", "long row", "empty text", "long text", "long id"],
 )
 def test_a_row_that_is_wrong_is_a_dead_letter(tmp_path: Path, row: bytes, reason: str) -> None:
     written = lines(screen_file(tmp_path, b"comment_id,text\n" + row + b"\nb,hello\n", name="c.csv"))
@@ -301,6 +302,21 @@ def test_a_quote_that_is_out_of_place_takes_no_other_row_with_it(tmp_path: Path,
 
     assert result.exit_code == 2
     assert re.search(r"line \d: not CSV: ", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"comment_id;text\na;hello\n", "line 1: its columns are separated by semicolons"),
+        ("comment_id,text\na,hello\n".encode("utf-16"), "line 1: not UTF-8, but UTF-16"),
+    ],
+    ids=["semicolons", "UTF-16"],
+)
+def test_what_is_no_csv_at_all_is_refused_in_a_line(tmp_path: Path, content: bytes, message: str) -> None:
+    result = screen_file(tmp_path, content, name="c.csv")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"comment-screener: {message}")
 
 
 @pytest.mark.parametrize("header", [b"text,text", b"text, text", b"comment_id,text,comment_id"])

@@ -1,19 +1,24 @@
 """What the worker's consumer decides otherwise than Faust's. How it fares on a broker is for the tests with one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.fetch import FetchRequest_v4
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from faust.types import TP
 from structlog.testing import capture_logs
 
 from tests.fakes import record
-from worker.consumer import BUSY_PACE_S, PACE_S, Consumer, Fetch
+from worker.consumer import BUSY, IDLE, PACE_S, Consumer, Fetch
 from worker.errors import FatalError
 from worker.faust_app import create_faust_app
 from worker.settings import Settings
@@ -176,9 +181,55 @@ async def test_what_our_own_transactions_wrote_is_not_read_again_whatever_the_co
     assert sought == dict(zip(places, [500, 500, 900, "beginning"], strict=True))
 
 
-def reading(consumer: Any, committed: dict[TopicPartition, int | None]) -> dict[TopicPartition, int | str]:
-    """Give the consumer partitions with these commits; where it goes on reading."""
+async def test_where_a_group_has_no_commit_and_there_is_something_to_read_it_says_so_once(consumer: Any) -> None:
+    """All that was decided before is decided again, and acted on again: after an outage nobody may have meant that."""
+    places = [TopicPartition("comments", partition) for partition in range(4)]
+    logs = dict(zip(places, [(0, 9), (5, 5), (3, 4), (0, 9)], strict=True))
+    reading(consumer, dict(zip(places, [None, None, None, 7], strict=True)), logs)
+    with capture_logs() as lines:
+        await consumer._thread._seek()
+        await consumer._thread._seek()
+
+    assert [(line["log_level"], line["topic"], line["partitions"]) for line in lines] == [
+        ("warning", "comments", [0, 2])
+    ]
+    assert "decided as live" in lines[0]["event"]
+
+
+async def test_nothing_fails_where_that_cannot_be_told(consumer: Any) -> None:
+    new = TopicPartition("comments", 0)
+
+    async def silent(_: Any) -> None:
+        raise KafkaConnectionError
+
+    sought = reading(consumer, {new: None}, {new: (0, 9)})
+    answering, consumer._thread._consumer.end_offsets = consumer._thread._consumer.end_offsets, silent
+    with capture_logs() as lines:
+        assert await consumer._thread._seek() == {new: None}
+        assert (sought, lines) == ({new: "beginning"}, [])
+        consumer._thread._consumer.end_offsets = answering
+        await consumer._thread._seek()
+    assert [line["partitions"] for line in lines] == [[0]]
+
+
+def reading(
+    consumer: Any,
+    committed: dict[TopicPartition, int | None],
+    logs: Mapping[TopicPartition, tuple[int, int]] | None = None,
+) -> dict[TopicPartition, int | str]:
+    """Give the consumer partitions with these commits; where it goes on reading.
+
+    Args:
+        logs: the first offset of each and the next; None: they are empty.
+    """
     sought: dict[TopicPartition, int | str] = {}
+    logs = logs or dict.fromkeys(committed, (0, 0))
+
+    async def first(places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {place: logs[place][0] for place in places}
+
+    async def ends(places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {place: logs[place][1] for place in places}
 
     async def ask(place: TopicPartition) -> int | None:
         return committed[place]
@@ -187,7 +238,12 @@ def reading(consumer: Any, committed: dict[TopicPartition, int | None]) -> dict[
         sought.update(dict.fromkeys(places, "beginning"))
 
     consumer._thread._consumer = SimpleNamespace(
-        assignment=committed.keys, committed=ask, seek=sought.__setitem__, seek_to_beginning=seek_to_beginning
+        assignment=committed.keys,
+        committed=ask,
+        seek=sought.__setitem__,
+        seek_to_beginning=seek_to_beginning,
+        beginning_offsets=first,
+        end_offsets=ends,
     )
     return sought
 
@@ -293,6 +349,7 @@ async def test_it_reads_what_is_committed_and_shares_partitions_out_one_by_one(c
     client = thread._create_worker_consumer(consumer.transport)
 
     assert client._isolation_level == "read_committed"
+    assert (client._fetch_min_bytes, client._fetch_max_wait_ms) == IDLE
     assert thread._assignor is RoundRobinPartitionAssignor
     await client.stop()
 
@@ -329,14 +386,9 @@ async def test_while_a_partition_waits_for_room_it_does_not_wait_long_for_the_ot
     assert asked == [1.0, 0.05]
 
 
-@pytest.mark.parametrize(("unfinished", "pace"), [(False, PACE_S), (True, BUSY_PACE_S)])
 async def test_where_something_came_it_asks_again_a_moment_later_and_else_at_once(
-    consumer: Any, monkeypatch: pytest.MonkeyPatch, *, unfinished: bool, pace: float
+    consumer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A longer moment while there is something to do: a worker with much to do asks seldom, and is brought much at a time."""
-    fetch = Fetch(PLACE, [record(b"value")], 1)
-    if unfinished:
-        consumer.track_message(fetch)
     now, slept = 100.0, []
     answers: list[dict[TP, Any]] = [{PLACE: [record(b"value")]}, {}, {}]
 
@@ -358,9 +410,101 @@ async def test_where_something_came_it_asks_again_a_moment_later_and_else_at_onc
     assert (list(found), slept) == ([PLACE], [])
     now += 0.001
     assert (await consumer._wait_next_records(1.0))[0] == {}
-    assert slept == [pytest.approx(pace - 0.001)]
+    assert slept == [pytest.approx(PACE_S - 0.001)]
     assert (await consumer._wait_next_records(1.0))[0] == {}
     assert len(slept) == 1
+
+
+class Broker:
+    """One that answers a fetch when it is told to: aiokafka's client, as far as its fetcher knows it."""
+
+    _metadata_max_age_ms = 300_000
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._answers: asyncio.Queue[bytes] = asyncio.Queue()
+        self.asked: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+        """Bytes that each fetch waits for, and milliseconds that it does at most."""
+        self.cluster = SimpleNamespace(leader_for_partition=lambda _: 1)
+
+    async def send(self, _: int, request: Any) -> Any:
+        built = request.build(FetchRequest_v4)
+        self.asked.put_nowait((built.min_bytes, built.max_wait_time))
+        batch = await self._answers.get()
+        return SimpleNamespace(API_VERSION=4, topics=[(PLACE.topic, [(PLACE.partition, 0, 1, 1, [], batch)])])
+
+    async def asked_after(self, batch: bytes) -> tuple[int, int]:
+        """What the next fetch asks for, when this one brought these records, or none."""
+        self._answers.put_nowait(batch)
+        return await self.asked.get()
+
+
+def batch_of(value: bytes) -> bytes:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1024)
+    builder.append(0, 1, None, value, [])
+    return bytes(builder.build())
+
+
+@pytest.fixture
+async def broker(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Broker]:
+    """Of which the consumer reads one partition, with aiokafka's own fetcher, and has asked for the first time."""
+    broker, subscriptions = Broker(), SubscriptionState()
+    place = TopicPartition(*PLACE)
+    subscriptions.assign_from_user([place])
+    subscriptions.seek(place, 0)
+    fetcher = Fetcher(broker, subscriptions, fetch_max_wait_ms=IDLE.max_wait_ms)
+    # The thread was never started, and what is asked of it is done here.
+    monkeypatch.setattr(consumer._thread, "thread_loop", asyncio.get_running_loop())
+    consumer._thread._consumer = SimpleNamespace(_fetcher=fetcher, _closed=False)
+    consumer.resume_flow()
+    assert await broker.asked.get() == IDLE
+    yield broker
+    await fetcher.close()
+
+
+def taken(consumer: Any) -> asyncio.Task[Any]:
+    """What the consumer takes of what aiokafka has for it, as soon as there is something."""
+    thread = consumer._thread
+    return asyncio.create_task(thread._fetch_records(thread._consumer, {PLACE}, timeout=FOREVER_S, max_records=500))
+
+
+async def test_while_something_is_unfinished_the_broker_waits_for_more(consumer: Any, broker: Broker) -> None:
+    """It is asked again the moment that an answer is taken, so nobody is left to wait here; and an idle worker asks seldom."""
+    fetch = Fetch(PLACE, [record(b"value")], 1)
+    async with asyncio.timeout(10):
+        taking = taken(consumer)
+        await asyncio.sleep(0)
+        assert await broker.asked_after(batch_of(b"value")) == BUSY
+        assert list(await taking) == [PLACE]
+
+        consumer.track_message(fetch)
+        taking = taken(consumer)
+        assert await broker.asked_after(b"") == BUSY
+        consumer.release(fetch)
+        await asyncio.sleep(0)
+        assert await broker.asked_after(b"") == IDLE
+        taking.cancel()
+
+
+async def test_nor_does_it_ask_often_where_what_it_took_came_to_nobody(consumer: Any, broker: Broker) -> None:
+    """As in the middle of a rebalance."""
+    async with asyncio.timeout(10):
+        taking = taken(consumer)
+        await asyncio.sleep(0)
+        assert await broker.asked_after(batch_of(b"value")) == BUSY
+        await taking
+
+        taking = taken(consumer)
+        await asyncio.sleep(0)
+        assert await broker.asked_after(b"") == IDLE
+        taking.cancel()
+
+
+async def test_what_is_let_go_when_its_thread_has_ended_is_let_go(consumer: Any) -> None:
+    consumer._thread.thread_loop.close()
+    consumer.release(Fetch(PLACE, [record(b"value")], 1))
+
+    assert not consumer.unacked
 
 
 async def test_no_silence_is_long_enough_to_leave_the_group(consumer: Any) -> None:

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from faust.tables import TableManager
 
 from worker import faust_app
 from worker.errors import FatalError, OutOfMemory, ScreenerError
-from worker.faust_app import abandon, crash_of
+from worker.faust_app import abandon, crash_of, create_faust_app
+from worker.settings import Settings
 
 VALUE = b"\xffsomebody's words"
 
@@ -68,3 +71,27 @@ async def test_what_goes_wrong_on_the_way_out_hides_nothing() -> None:
         raise KafkaConnectionError("gone already")
 
     await abandon(SimpleNamespace(consumer=SimpleNamespace(unacked=set()), stop=stop))  # type: ignore[arg-type]
+
+
+async def test_the_group_waits_for_no_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust would sleep for a second, in which nobody adds any."""
+    app, started = create_faust_app(Settings(kafka_bootstrap_servers="127.0.0.1:1"), tmp_path), []
+
+    async def start() -> None:
+        started.append("recovery")
+
+    async def sleep(_: float) -> None:
+        raise AssertionError("it sleeps")
+
+    app.consumer = SimpleNamespace(assignment=set, pause_partitions=started.append)
+    monkeypatch.setattr(app.tables, "sleep", sleep)
+    monkeypatch.setattr(app.tables.recovery, "start", start)
+    await app.tables.on_start()
+
+    assert started == [set(), "recovery"]
+    async with asyncio.timeout(10):
+        assert not await app.tables.wait_until_tables_registered()
+
+
+def test_nothing_but_the_sleep_is_left_out_of_what_faust_does_there() -> None:
+    assert TableManager.on_start.__code__.co_names == ("sleep", "should_stop", "_update_channels", "recovery", "start")

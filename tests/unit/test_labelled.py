@@ -1,5 +1,6 @@
 """Labelled rows: what is read, what is unknown, and what is wrong with a row, without a word of what it held."""
 
+import codecs
 import csv
 import io
 import json
@@ -18,6 +19,7 @@ from worker.records import MAX_TEXT_CHARACTERS
 
 PRIVATE = "meet-me-at-nine"
 """Stands for whatever a comment holds: it must turn up in no error."""
+UTF_16 = "line 1: not UTF-8, but UTF-16 by the look of it; save it as UTF-8"
 
 
 def names(*given_: str) -> dict[str, str]:
@@ -224,9 +226,17 @@ def test_a_group_that_is_none(value: object, reason: str) -> None:
         ("text,comment_text\n", "line 1: both text and comment_text would be text; say which with --map"),
         (f'text,insult\nfine,1\n"{PRIVATE},1\n', "line 3: not CSV: unexpected end of data"),
         (f'text,insult\n"{PRIVATE}"s,1\n', "line 2: not CSV: ',' expected after '\"'"),
+        (f"text;insult\n{PRIVATE};1\n", "line 1: its columns are separated by semicolons; CSV has commas"),
+        (f'"id";"text"\r\n"1";"{PRIVATE}"\r\n', "line 1: its columns are separated by semicolons; CSV has commas"),
+        (f"id\tcomment_text\n1\t{PRIVATE}\n", "line 1: its columns are separated by tabs; CSV has commas"),
+        *(
+            (f"text,insult\r\n{PRIVATE},1\r\n".encode(encoding), UTF_16)
+            for encoding in ("utf-16", "utf-16-le", "utf-16-be")
+        ),
+        (codecs.BOM_UTF16_BE + f'"text"\n"{PRIVATE}"\n'.encode("utf-16-be"), UTF_16),
     ],
 )
-def test_a_csv_file_that_cannot_be_read(content: str, message: str) -> None:
+def test_a_csv_file_that_cannot_be_read(content: bytes | str, message: str) -> None:
     assert refusal(content) == message
 
 
@@ -235,6 +245,29 @@ def test_a_column_that_was_asked_for_and_is_not_there() -> None:
     assert refusal("text\n", groups=["who"]) == "line 1: the header has no column who"
     with pytest.raises(StartupError, match=re.escape("no row has a field rude, who")):
         from_json({"text": "a"}, given_names=["rude=insult"], groups=["who"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "mistyped"),
+    [
+        (["Threat ", "severe-toxicity"], {"Threat ": "threat", "severe-toxicity": "severe_toxicity"}),
+        (["insults", "toxcity", "identity_hates"], {"insults": "insult", "toxcity": "toxicity"}),
+        # Another column is for it.
+        (["insult", "insults", "toxic", "toxicity_"], {}),
+        # Free ones.
+        (["id", "thread", "kind", "identity", "toxicity_annotator_count", "created_at"], {}),
+    ],
+)
+def test_a_column_that_is_named_nearly_like_a_label_is_told(columns: Sequence[str], mistyped: dict[str, str]) -> None:
+    assert from_json({"text": "a", **dict.fromkeys(columns, 1)}).mistyped == mistyped
+    as_csv = from_csv(f"text,{','.join(columns)}\na{',1' * len(columns)}\n")
+    assert as_csv.mistyped == {column.strip(): label for column, label in mistyped.items()}
+
+
+def test_but_not_one_that_is_used_in_another_way() -> None:
+    row = {"text": "a", "insults": 1, "threats": 1}
+
+    assert from_json(row, given_names=["insults=insult"], groups=["threats"]).mistyped == {}
 
 
 @pytest.mark.parametrize(

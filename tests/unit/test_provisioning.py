@@ -33,7 +33,11 @@ class FakeTopics:
 
     async def find(self, names: Mapping[str, Collection[str]]) -> dict[str, Existing]:
         shown = {
-            name: Existing(topic.partitions, topic.replication, {key: topic.config[key] for key in names[name]})
+            name: Existing(
+                topic.partitions,
+                topic.replication,
+                {key: topic.config[key] for key in names[name] if key in topic.config},
+            )
             for name, topic in self.there.items()
             if name in names and name not in self.hidden
         }
@@ -88,12 +92,16 @@ def test_what_a_worker_needs() -> None:
             "max.message.bytes": "1048588",
             "min.insync.replicas": "2",
         },
+        {"unclean.leader.election.enable": "false"},
     )
     assert decisions.config == {
         "cleanup.policy": "compact",
         "max.message.bytes": "1048588",
         "min.insync.replicas": "2",
+        "max.compaction.lag.ms": "604800000",
+        "delete.retention.ms": "604800000",
     }
+    assert comments.expected == decisions.expected == letters.expected
     assert (letters.config["cleanup.policy"], letters.config["retention.ms"]) == ("delete", "-1")
     assert int(letters.config["max.message.bytes"]) > int(comments.config["max.message.bytes"])
     assert "message.timestamp.type" not in letters.config
@@ -217,3 +225,17 @@ def test_a_setting_that_a_broker_does_not_know_is_a_difference() -> None:
     assert [str(one) for one in differences(topic, Existing(1, 1))] == [
         "t: min.insync.replicas is not known, should be 1"
     ]
+
+
+async def test_what_brokers_do_by_themselves_is_not_said_at_creation_and_seen_where_they_do_not() -> None:
+    wanted = Topic("t", 1, 1, {"retention.ms": "1"}, {"unclean.leader.election.enable": "false"})
+    silent, careful, careless = (
+        FakeTopics(Topic("t", 1, 1, {"retention.ms": "1", **more}))
+        for more in ({}, wanted.expected, {"unclean.leader.election.enable": "true"})
+    )
+
+    assert await compare(silent, [wanted]) == await compare(careful, [wanted]) == []
+    assert await compare(careless, [wanted]) == ["t: unclean.leader.election.enable is true, should be false"]
+    assert [step.did for step in await steps(careless, wanted)] == [Did.LEAVE]
+    assert [step.did for step in await steps(careless, wanted, alter=True)] == [Did.CHANGE]
+    assert await compare(careless, [wanted]) == []

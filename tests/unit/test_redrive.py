@@ -18,6 +18,7 @@ from worker.records import DeadLetter, Model, Place, Source
 from worker.redrive import (
     REDRIVES,
     Letter,
+    Original,
     Query,
     State,
     Survey,
@@ -56,19 +57,43 @@ def letter_headers(own: Headers | None = None, **changes: Any) -> Headers:
     return headers(dead_letter(**undecoded | changes))
 
 
+def comment_of(offset: int, partition: int = 0) -> Source:
+    """Where the comment was read whose letter stands there: each has one of its own."""
+    return Source("comments", 2, 41 + offset + 100 * partition)
+
+
 def record(offset: int = 0, partition: int = 0, own: Headers | None = None, **changes: Any) -> TopicRecord:
-    return TopicRecord(partition, offset, headers=letter_headers(own, **changes))
+    fields = {"source": comment_of(offset, partition)} | changes
+    return TopicRecord(partition, offset, headers=letter_headers(own, **fields))
 
 
 def note(of: int, offset: int, state: State = State.REDRIVEN, partition: int = 0) -> TopicRecord:
+    """One that names its letter by its place alone, as those of 0.1.0 do."""
     noted = note_headers(Place(partition, of), state, by="ann@desk", at=NOON)
     return TopicRecord(partition, offset, value=None, headers=noted)
+
+
+def note_on(letter: TopicRecord, offset: int, state: State = State.REDRIVEN) -> TopicRecord:
+    """One that names its letter's comment as well."""
+    read = read_record(letter)
+    assert isinstance(read, Letter)
+    noted = note_headers(read.place, state, by="ann@desk", at=NOON, original=read.original)
+    return TopicRecord(letter.partition, offset, value=None, headers=noted)
 
 
 def letter(own: Headers | None = None, **changes: Any) -> Letter:
     read = read_record(record(own=own, **changes))
     assert isinstance(read, Letter)
     return read
+
+
+def numbered(count: int, value: bytes = b"value") -> list[Letter]:
+    """Letters of two partitions in turn."""
+    records = [record(at, at % 2) for at in range(count)]
+    for each in records:
+        each.value = value
+    read = [read_record(each) for each in records]
+    return [each for each in read if isinstance(each, Letter)]
 
 
 def found(records: list[TopicRecord], **conditions: Any) -> dict[str, str]:
@@ -100,6 +125,57 @@ def test_the_last_note_counts() -> None:
 
     assert found(records, states=EVERY) == {"0/0": "redriven"}
     assert found(records, states=frozenset({State.OPEN, State.DISCARDED})) == {}
+
+
+def test_a_letter_that_a_replay_writes_once_more_is_handled_with_the_first() -> None:
+    again = record(7, source=comment_of(0))
+    for handled in (note_on(record(0), 2, State.DISCARDED), note(0, 2, State.DISCARDED)):
+        records = [record(0), record(1), handled, again]
+
+        assert found(records) == {"0/1": "open"}
+        assert found(records, states=EVERY) == {"0/0": "discarded", "0/1": "open", "0/7": "discarded"}
+        assert found([*records, note_on(again, 9)], states=frozenset({State.OPEN, State.DISCARDED})) == {"0/1": "open"}
+
+
+def test_so_is_one_that_stood_there_already() -> None:
+    """Written twice, by a worker that was killed between the letter and its offset."""
+    twice = [record(0), record(1, source=comment_of(0))]
+
+    assert found([*twice, note_on(twice[1], 2)]) == {}
+    assert found([*twice, note_on(twice[1], 2)], states=EVERY) == {"0/0": "redriven", "0/1": "redriven"}
+
+
+def test_a_comment_that_was_put_back_and_died_again_is_open() -> None:
+    """Its copy stands at an offset of its own."""
+    records = [record(0), note_on(record(0), 1), record(2, own=[(REDRIVES, b"1")])]
+
+    assert found(records) == {"0/2": "open"}
+
+
+def test_another_comment_at_the_same_place_of_a_topic_that_was_made_anew_is_open() -> None:
+    records = [record(0), note_on(record(0), 1), record(2, source=comment_of(0), timestamp_ms=TIME_MS + 1)]
+
+    assert found(records) == {"0/2": "open"}
+
+
+def test_a_letter_that_names_no_comment_is_handled_by_its_place() -> None:
+    records = [record(0, source=None), record(1, source=None), note_on(record(0, source=None), 2, State.DISCARDED)]
+
+    assert found(records) == {"0/1": "open"}
+
+
+@pytest.mark.parametrize("partition", [0, 1], ids=["its partition", "another"])
+def test_a_mirror_numbers_anew_and_the_same_comments_stay_handled(partition: int) -> None:
+    """Of the letters at 0, 2, 4 ... the one at 8 was handled. In the mirror it stands at 4, and another at 8."""
+    originals = [record(2 * at) for at in range(10)]
+    records = [*originals, note_on(originals[4], 20, State.DISCARDED)]
+    assert found(records, states=frozenset({State.DISCARDED})) == {"0/8": "discarded"}
+    for at, each in enumerate(records):
+        each.offset = at
+    records[-1].partition = partition
+
+    assert found(records, states=frozenset({State.DISCARDED})) == {"0/4": "discarded"}
+    assert len(found(records)) == 9
 
 
 def test_a_note_whose_letter_retention_took_says_nothing() -> None:
@@ -143,13 +219,24 @@ def test_an_empty_value_is_a_letter_and_a_missing_one_is_not() -> None:
 
 
 @settings(max_examples=100)
-@given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([State.REDRIVEN, State.DISCARDED])), max_size=12))
-def test_a_survey_remembers_exactly_what_the_last_notes_say(deeds: list[tuple[int, State]]) -> None:
-    records = [record(0), record(1), *(note(of, 2 + at, state) for at, (of, state) in enumerate(deeds))]
-    last = {0: State.OPEN, 1: State.OPEN} | dict(deeds)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from([State.REDRIVEN, State.DISCARDED]), st.booleans()), max_size=12
+    )
+)
+def test_a_survey_remembers_exactly_what_the_last_notes_say(deeds: list[tuple[int, State, bool]]) -> None:
+    """The last of the letters is of the first one's comment."""
+    letters = [record(0), record(1), record(2, source=comment_of(0))]
+    notes = [
+        note_on(letters[of], 3 + at, state) if names_it else note(of, 3 + at, state)
+        for at, (of, state, names_it) in enumerate(deeds)
+    ]
+    last = [State.OPEN, State.OPEN]
+    for of, state, _ in deeds:
+        last[of % 2] = state
 
-    assert found(records, states=EVERY) == {f"0/{of}": state for of, state in last.items()}
-    assert found(records) == {f"0/{of}": state for of, state in last.items() if state is State.OPEN}
+    assert found([*letters, *notes], states=EVERY) == {f"0/{of}": last[of % 2] for of in range(3)}
+    assert found([*letters, *notes]) == {f"0/{of}": "open" for of in range(3) if last[of % 2] is State.OPEN}
 
 
 # ---- filters
@@ -185,6 +272,22 @@ def test_a_letter_has_to_meet_every_condition(conditions: dict[str, Any], offset
     records[3].headers = records[3].headers[:-1]
 
     assert found(records, **conditions) == {f"0/{offset}": "open" for offset in offsets}
+
+
+def test_what_is_left_out_for_its_time_alone_is_counted() -> None:
+    """After an outage of six hours, what an hour shows is nothing, and all of it waits."""
+    survey = Survey(Query(since_ms=1000, reasons=frozenset({"invalid_json"})))
+    for each in (
+        record(0, timestamp_ms=900),
+        record(1, timestamp_ms=900),
+        record(2, timestamp_ms=900, reason=Reason.INVALID_ID),
+        record(3, timestamp_ms=1000),
+        note_on(record(1, timestamp_ms=900), 4),
+    ):
+        survey.note(each)
+
+    assert list(survey.found()) == [Place(0, 3)]
+    assert survey.out_of_time() == 1
 
 
 @pytest.mark.parametrize(
@@ -300,10 +403,20 @@ def test_a_letter_that_was_read_from_nowhere_is_refused() -> None:
 
 
 def test_a_note_says_what_when_and_by_whom() -> None:
-    assert note_headers(Place(3, 41), State.DISCARDED, by="ann@desk", at=NOON) == [
+    written = [
         ("screener-handled", b"discarded"),
         ("screener-handled-partition", b"3"),
         ("screener-handled-offset", b"41"),
         ("screener-handled-by", b"ann@desk"),
         ("screener-handled-at", b"2026-11-24T12:00:00.000Z"),
+    ]
+    assert note_headers(Place(3, 41), State.DISCARDED, by="ann@desk", at=NOON) == written
+    assert note_headers(
+        Place(3, 41), State.DISCARDED, by="ann@desk", at=NOON, original=Original("comments", 2, 7, "1795000000123")
+    ) == [
+        *written,
+        ("screener-handled-original-topic", b"comments"),
+        ("screener-handled-original-partition", b"2"),
+        ("screener-handled-original-offset", b"7"),
+        ("screener-handled-original-timestamp", b"1795000000123"),
     ]

@@ -153,6 +153,8 @@ def _read_outcome(message: Any, settings: Settings, read_at: float) -> tuple[Pla
         if decision.source is None:
             raise FatalError(f"a decision at {message.partition}/{message.offset} names no source")
         return Place(decision.source.partition, decision.source.offset), Outcome(read_at, decision=decision)
-    headers = {name.removeprefix(dead_letters.PREFIX): value for name, value in message.headers}
-    place = Place(int(headers["original-partition"]), int(headers["original-offset"]))
-    return place, Outcome(read_at, dead_reason=headers["reason"].decode())
+    if (parts := dead_letters.split(message.headers)) is None:
+        raise FatalError(f"what stands at {message.partition}/{message.offset} is no dead letter")
+    _, facts = parts
+    place = Place(int(facts["original-partition"]), int(facts["original-offset"]))
+    return place, Outcome(read_at, dead_reason=facts["reason"])
