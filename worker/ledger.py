@@ -53,8 +53,12 @@ _TRY_S: Final = 20.0
 
 
 def transactional_id(group_id: str, topic: str, partition: int) -> str:
-    """Under which a partition's outcomes are written."""
-    return f"{group_id}.{topic}.{partition}"
+    """Under which a partition's outcomes are written.
+
+    No topic's name has a slash in it, so no other group, topic and partition have the same. It begins with the group and a dot,
+    as rights on it are granted.
+    """
+    return f"{group_id}.{partition}/{topic}"
 
 
 class Lost(Exception):  # noqa: N818  named for what happened

@@ -18,7 +18,7 @@ from aiokafka.errors import (
 
 from worker.backoff import Backoff
 from worker.errors import FatalError
-from worker.ledger import Ledger, Ledgers, Lost
+from worker.ledger import Ledger, Ledgers, Lost, transactional_id
 from worker.publisher import Message
 
 TP = TopicPartition("comments", 0)
@@ -295,3 +295,17 @@ async def test_ledgers_know_up_to_where_each_partition_is_written(
     ledgers._open = {0: ledger}
 
     assert (ledgers.position(0), ledgers.position(1)) == (7, None)
+
+
+def test_no_two_groups_write_under_one_id() -> None:
+    """A broker lets the later of two go on, and takes nothing more of the other."""
+    names = [
+        ("screener", "eu.comments", 0),
+        ("screener.eu", "comments", 0),
+        ("screener", "comments.1", 0),
+        ("screener", "comments", 10),
+    ]
+    ids = [transactional_id(*name) for name in names]
+
+    assert len(set(ids)) == len(names)
+    assert all(each.startswith(f"{group}.") for each, (group, _, _) in zip(ids, names, strict=True))
