@@ -46,7 +46,7 @@ class _Asking(NamedTuple):
     max_wait_ms: int
 
 
-BUSY: Final = _Asking(64 * 1024, 20)
+BUSY: Final = _Asking(64 * 1024, 10)
 """While some of what was fetched is unfinished: what comes sooner would wait here instead of there. It is the broker that waits,
 for aiokafka asks it for nothing while an answer of it lies here, and what is written meanwhile would wait twice."""
 IDLE: Final = _Asking(1, 1500)
