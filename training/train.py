@@ -83,12 +83,13 @@ def train(rows: Sequence[Row], work: Path, recipe: Recipe | None = None, base: P
     tokenizer, model = _fresh(rows, work, base, recipe) if recipe.begins is None else _further(work, recipe.begins)
     teachers = Teachers(*([_teacher(name, work) for name in names] for names in (recipe.teachers, recipe.of_kindness)))
     of = fingerprint(rows, recipe, [model, *teachers.of_all, *teachers.of_kindness])
-    if recipe.feelings:
-        _widen(model, len(feelings_in(rows)))
+    feelings = feelings_in(rows) if recipe.feelings else []
+    if feelings:
+        _widen(model, len(feelings))
     model.to(device).train()
     for teacher in (*teachers.of_all, *teachers.of_kindness):
         teacher.to(device)
-    truth = tuple(t.to(device) for t in _as_tensors(rows, recipe.untaught))
+    truth = tuple(t.to(device) for t in _as_tensors(rows, recipe.untaught, feelings))
     optimiser = _optimiser(model, recipe)
     steps = [-(-len(seen_in(rows, epoch, recipe)) // recipe.batch) for epoch in range(recipe.epochs)]
     total = sum(steps)
@@ -280,7 +281,7 @@ def load_trained(work: Path) -> tuple[Screener, Any]:
     return model.eval(), tokenizer
 
 
-def _as_tensors(rows: Sequence[Row], untaught: Sequence[str]) -> tuple[Tensor, ...]:
+def _as_tensors(rows: Sequence[Row], untaught: Sequence[str], feelings: Sequence[str]) -> tuple[Tensor, ...]:
     """Of all rows, float32.
 
     Targets and what is known of them, [rows, labels] each; 1 [rows] where teachers are asked, and 0 for those sets; what was
@@ -289,8 +290,7 @@ def _as_tensors(rows: Sequence[Row], untaught: Sequence[str]) -> tuple[Tensor, .
     targets = torch.tensor([[r.targets.get(label, 0.0) for label in LABELS] for r in rows])
     known = torch.tensor([[float(label in r.targets) for label in LABELS] for r in rows])
     asked = torch.tensor([float(r.source not in untaught) for r in rows])
-    names = feelings_in(rows)
-    felt = torch.tensor([[float(name in (r.feelings or ())) for name in names] for r in rows])
+    felt = torch.tensor([[float(name in (r.feelings or ())) for name in feelings] for r in rows])
     felt_known = torch.tensor([[float(r.feelings is not None)] for r in rows])
     return targets, known, asked, felt, felt_known.expand_as(felt)
 

@@ -91,7 +91,7 @@ def _around(core: Row, around: Sequence[Row], behaviour: str, rng: random.Random
         wrapping = [rng.choice(around)] * rng.randint(2, 12)
     else:
         wrapping = rng.sample(around, min(len(around), rng.randint(1, 6)))
-    before = rng.choice((0, len(wrapping), len(wrapping) // 2, len(wrapping) // 2))
+    before = _before(len(wrapping), rng)
     parts = [*wrapping[:before], core, *wrapping[before:]]
     while sum(map(_words, parts)) > _MOST_WORDS and len(parts) > 1:
         parts.pop(0 if parts[0] is not core else -1)
@@ -113,12 +113,17 @@ def _padded(core: Row, words: Sequence[str], behaviour: str, rng: random.Random)
     padding = [rng.choice(said) for _ in range(rng.randint(4, _MOST_WORDS - _MOST_WORDS_WITHIN))]
     while sum(map(len, padding)) > _MOST_CHARACTERS_PADDING:
         padding.pop()
-    before = rng.choice((0, len(padding), len(padding) // 2, len(padding) // 2))
+    before = _before(len(padding), rng)
     parts = (" ".join(padding[:before]), core.text, " ".join(padding[before:]))
     targets = {**core.targets, "kindness": 0.02} if behaviour == PADDED_HARM else core.targets
     # As with what is wrapped, nobody marked where the harm is.
     text = rng.choice(_BETWEEN_PARTS).join(part for part in parts if part)
     return replace(core, text=text, targets=targets, behaviour=behaviour)
+
+
+def _before(many: int, rng: random.Random) -> int:
+    """How many of what stands around a row stand before it: none or all, or, twice as often as either, half of them."""
+    return rng.choice((0, many, many // 2, many // 2))
 
 
 def _nonsense(rng: random.Random) -> str:

@@ -157,12 +157,14 @@ class Detector:
 class _Look(NamedTuple):
     """The words of a text that tell its language, none where they are too few, and whether other scripts than Latin settle it.
 
-    `strange` as in `Detection`, for when nothing else tells.
+    `latin` are all words of Latin letters, and `mixed` says whether letters of other scripts stand beside them: only where
+    nothing tells the language does anybody ask whether they are strange.
     """
 
     words: str
     foreign: bool
-    strange: bool
+    latin: Sequence[str]
+    mixed: bool
 
 
 def _look(text: str) -> _Look:
@@ -174,10 +176,9 @@ def _look(text: str) -> _Look:
     letters = sum(map(len, words))
     others = len(foreign) - foreign.count(" ")
     if others and (others >= _FOREIGN_LETTERS or others >= _FOREIGN_SHARE * (letters + others)):
-        return _Look(foreign, foreign=True, strange=True)
-    strange = others > 0 or not all(map(_is_common, words))
+        return _Look(foreign, foreign=True, latin=words, mixed=True)
     enough = len(words) >= _MIN_WORDS and letters >= _MIN_LETTERS
-    return _Look(" ".join(words) if enough else "", foreign=False, strange=strange)
+    return _Look(" ".join(words) if enough else "", foreign=False, latin=words, mixed=others > 0)
 
 
 def _conclude(look: _Look, ranked: Ranked) -> Detection:
@@ -191,7 +192,7 @@ def _conclude(look: _Look, ranked: Ranked) -> Detection:
 
 
 def _untold(look: _Look) -> Detection:
-    return STRANGE if look.strange else UNDETERMINED
+    return STRANGE if look.mixed or not all(map(_is_common, look.latin)) else UNDETERMINED
 
 
 def _is_common(word: str) -> bool:

@@ -37,15 +37,7 @@ from worker.classifier import HARM_LABELS, LABELS
 from worker.errors import PolicyError
 from worker.files import MIB, read_bytes
 from worker.operating_points import Points
-from worker.policy import (
-    KNOWN_BANDS,
-    LANGUAGE_DEFAULT,
-    NEVER,
-    LanguageRule,
-    LanguageRules,
-    Policy,
-    Rule,
-)
+from worker.policy import KNOWN_BANDS, LANGUAGE_DEFAULT, NEVER, LanguageRule, LanguageRules, Policy, Rule
 from worker.policy_precisions import Point, resolve
 from worker.policy_shape import ALL, Community, Labels, Languages, PolicyFile, explain, misplaced_actions, not_one_of
 from worker.policy_yaml import Keys, Problem, Tree, compose
