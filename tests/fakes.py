@@ -7,12 +7,13 @@ real one) and can be told to fail in every way that the real ones do.
 import asyncio
 import json
 import threading
+import time
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import ConsumerRecord
 from faust.types import TP
@@ -24,6 +25,7 @@ from worker.errors import FatalError, TransientError
 from worker.language import UNDETERMINED, Detection
 from worker.publisher import Message
 from worker.records import Model, Span
+from worker.runs import Runs
 
 NOON: Final = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 """When everything is decided that these tests decide."""
@@ -162,6 +164,14 @@ class FakeClassifier:
             for text in texts:
                 if any(word in text for word in self._poison):
                     raise ValueError(f"cannot {where} {text}")
+
+
+def until_waiting(runs: Runs[Any, Any], number: int) -> None:
+    """Block until so many batches wait for a run."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while len(runs._waiting) != number:
+        assert time.monotonic() < deadline, f"{len(runs._waiting)} wait, not {number}"
+        time.sleep(0.001)
 
 
 def _starts(text: str) -> Sequence[int]:

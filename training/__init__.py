@@ -2,7 +2,7 @@
 
 from typing import Final
 
-VERSION: Final = "0.9.0"
+VERSION: Final = "0.9.1"
 """The version of the model that this code makes."""
 
 MAX_TOKENS: Final = 256

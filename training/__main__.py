@@ -45,16 +45,11 @@ app = typer.Typer(
 Data = Annotated[Path, typer.Option("--data", envvar="SCREENER_TRAINING_DATA", help="Folder with the data sets.")]
 Work = Annotated[Path, typer.Option("--work", help="Rows, checkpoints and weights; never committed.")]
 Model = Annotated[Path, typer.Option("--model", help="Folder of the exported model.")]
-Fast = Annotated[Path, typer.Option("--fast", help="Folder of the fast model that is made of it.")]
 
 Runs = Annotated[list[str] | None, typer.Option("--run", help="Of recipe.py; without, those that are averaged.")]
 
 WORK: Final = Path(".training")
 MODEL: Final = Path("worker/models/default")
-FAST: Final = Path("worker/models/fast")
-
-_WORST: Final = 10
-"""So many lines are printed of those on which the fast model loses most."""
 
 _MADE_BY: Final = {
     "train.jsonl": "read",
@@ -66,7 +61,6 @@ _MADE_BY: Final = {
     "config.json": "export",
     "figures.json": "evaluate",
     "ranges.json": "reopen",
-    "first.onnx": "fast",
 }
 
 
@@ -272,38 +266,6 @@ def compare(work: Work = WORK) -> None:
     print(run(load_rows(work / "train.jsonl"), load_rows(work / "dev.jsonl"), work))
 
 
-@app.command()
-def fast(work: Work = WORK, model: Model = MODEL, to: Fast = FAST) -> None:
-    """Make the fast model of the exported one, measure it beside that, and write its card."""
-    _need(work, "train.jsonl", "dev.jsonl")
-    _need(model, "model.onnx")
-    from training.fast import fast as run
-    from training.fast_card import card as write_card
-
-    figures = run(load_rows(work / "train.jsonl"), load_rows(work / "dev.jsonl"), model, to, work)
-    write_card(figures, to)
-    for source, of in figures["left"].items():
-        print(f"{source}: {of['left']} of {of['n']} left; of {of['harmful']} harmful ones {of['missed']}")
-    for points, line, rarer in figures["lost"][:_WORST]:
-        print(f"{line} ({rarer} rows on its rarer side): {points:+.2f} points lost")
-
-
-@app.command()
-def pace(work: Work = WORK, model: Model = MODEL, to: Fast = FAST) -> None:
-    """How much faster the fast model is, on dev rows with natural base rates, one thread, in turns."""
-    _need(work, "dev.jsonl")
-    _need(model, "model.onnx")
-    _need(to, "first.onnx")
-    from training.pace import natural, ratio
-    from training.pace import pace as run
-
-    found = run({"default": model, "fast": to}, [r.text for r in natural(load_rows(work / "dev.jsonl"))])
-    for name, per_s in found.items():
-        print(f"{name}: {', '.join(f'{x:.0f}' for x in per_s)} comments/s")
-    median, least, most = ratio(found, "fast", "default")
-    print(f"fast is {median:.2f} times as fast as default ({least:.2f} to {most:.2f})")
-
-
 @app.command(name="all")
 def everything(data: Data, work: Work = WORK, model: Model = MODEL) -> None:
     """Everything, from the data sets to the model card."""
@@ -317,7 +279,6 @@ def everything(data: Data, work: Work = WORK, model: Model = MODEL) -> None:
     export(work, model)
     evaluate(work, model)
     card(work, model)
-    fast(work, model, model.with_name(FAST.name))
 
 
 if __name__ == "__main__":

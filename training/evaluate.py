@@ -33,7 +33,7 @@ from worker.evaluation_picture import draw
 from worker.evaluation_report import Method, Report, Rows, Thresholds
 from worker.normalise import fold, normalise
 from worker.onnx import SLOW_FUSIONS, OnnxClassifier
-from worker.pieces import Batch, batches_of, of_texts
+from worker.pieces import Batch, batches_of, of_batches, of_texts
 from worker.runs import Runs
 
 FEWEST: Final = 10
@@ -98,11 +98,9 @@ class Figures:
 class Model:
     """An exported model: normalised texts → what the worker would find in them."""
 
-    def __init__(self, folder: Path, threads: int = 0) -> None:
-        self.classifier = OnnxClassifier(folder, threads=threads)
-        self._runs = Runs[Batch, list[Found]](
-            lambda batch: self.classifier.score(batch.pieces), self.classifier.runs_at_once
-        )
+    def __init__(self, folder: Path) -> None:
+        self.classifier = OnnxClassifier(folder)
+        self._runs = Runs(self._score, self.classifier.runs_at_once, CPU_TOKENS)
 
     def find(self, texts: Sequence[str]) -> list[Found]:
         """In the order given; batches of one width, as in the worker."""
@@ -118,6 +116,9 @@ class Model:
     def __call__(self, texts: Sequence[str]) -> Array:
         """Scores in [0, 1], float64 [texts, labels]."""
         return table(self.find(texts))
+
+    def _score(self, batches: Sequence[Batch]) -> list[list[Found]]:
+        return of_batches(batches, self.classifier.score([piece for batch in batches for piece in batch.pieces]))
 
 
 def table(found: Sequence[Found]) -> Array:
@@ -395,7 +396,7 @@ def evaluate(
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     found = model.find([r.text for r in held])
-    scores = np.array([[f.scores[label] for label in LABELS] for f in found])
+    scores = table(found)
     figures = summarise(held, scores, thresholds)
     figures["spans"] = {
         "threshold": config["spans"]["threshold"],

@@ -33,7 +33,8 @@ from worker.classifier import LABELS
 
 Array = np.ndarray[Any, Any]
 
-OPSET: Final = 18
+OPSET: Final = 23
+"""The first with `Attention`."""
 HEAD_SIZE: Final = 32
 EPSILON: Final = 1e-12
 BITS: Final = 7
@@ -57,6 +58,7 @@ class Layer:
         bias: float32 [out].
         inputs: what is known of its inputs; None where nobody looked.
         rectified: what is below zero in its inputs counts as nothing.
+        beside: a layer before it that reads the same; None: there is none.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Layer:
     bias: Array
     inputs: Inputs | None = None
     rectified: bool = False
+    beside: str | None = None
 
 
 class Graph:
@@ -105,14 +108,11 @@ def build(
     g = Graph()
     hidden = _embed(g, state, quantised=quantised)
     layers = 1 + max(int(k.split(".")[3]) for k in state if k.startswith("encoder.encoder.layer."))
-    g.add("Cast", ["attention_mask"], "mask_int", to=TensorProto.INT32)
+    unseen = _hide_padding(g)
 
-    def product(x: str, name: str, *keys: str, rectified: bool = False) -> str:
-        """Layers that read the same input are computed as one."""
-        weight, bias = (
-            np.concatenate([state[f"{k}.{of}"] for k in keys]).astype(np.float32) for of in ("weight", "bias")
-        )
-        return linear(g, x, Layer(name, weight.T, bias, seen.get(keys[0]), rectified))
+    def product(x: str, name: str, key: str, *, rectified: bool = False, beside: str | None = None) -> str:
+        weight, bias = (state[f"{key}.{of}"].astype(np.float32) for of in ("weight", "bias"))
+        return linear(g, x, Layer(name, weight.T, bias, seen.get(key), rectified, beside))
 
     def norm(x: str, residual: str, name: str, key: str) -> str:
         # Not SkipLayerNormalization, which is both in one node and takes several times as long.
@@ -123,11 +123,11 @@ def build(
     for i in range(layers):
         key, name = f"encoder.encoder.layer.{i}", f"l{i}"
         own, out = f"{key}.attention.self", f"{key}.attention.output.dense"
-        qkv = product(hidden, f"{name}_qkv", *(f"{own}.{p}" for p in ("query", "key", "value")))
-        parts = [f"{name}_{p}" for p in "qkv"]
-        g.nodes.append(helper.make_node("Split", [qkv], parts, name=f"{name}_split", axis=-1, num_outputs=3))
-        heads = {"num_heads": len(state[f"{own}.query.bias"]) // HEAD_SIZE, "mask_filter_value": MASKED}
-        attended = g.add("MultiHeadAttention", [*parts, "", "mask_int"], f"{name}_attended", MS, **heads)
+        # Three products, and not one that is cut in three afterwards: that would be one more walk.
+        q = product(hidden, f"{name}_q", f"{own}.query")
+        k, v = (product(hidden, f"{name}_{of[0]}", f"{own}.{of}", beside=q) for of in ("key", "value"))
+        heads = len(state[f"{own}.query.bias"]) // HEAD_SIZE
+        attended = g.add("Attention", [q, k, v, unseen], f"{name}_attended", q_num_heads=heads, kv_num_heads=heads)
         projected = product(attended, f"{name}_projected", out)
         hidden = norm(projected, hidden, f"{name}_norm1", f"{key}.attention.output.LayerNorm")
         wide = product(hidden, f"{name}_wide", f"{key}.intermediate.dense")
@@ -135,7 +135,7 @@ def build(
         hidden = norm(narrow, hidden, f"{name}_norm2", f"{key}.output.LayerNorm")
     product(hidden, "token_logits", "token_head")
     # All of it in float32: together a thousandth of the work.
-    classify(g, pool(g, hidden), state["head.weight"], state["head.bias"], "logits")
+    _classify(g, _pool(g, hidden), state["head.weight"], state["head.bias"])
     return _serialise(g)
 
 
@@ -158,7 +158,7 @@ def _embed(g: Graph, state: Mapping[str, Array], *, quantised: bool) -> str:
     g.constant("positions", positions[None])
     g.constant("zero", np.array([0], np.int64))
     g.constant("one", np.array([1], np.int64))
-    g.nodes.append(helper.make_node("Shape", ["input_ids"], ["length"], name="length", start=1, end=2))
+    g.add("Shape", ["input_ids"], "length", start=1, end=2)
     g.add("Slice", ["positions", "zero", "length", "one"], "position")
     g.add("Add", ["word", "position"], "embedded")
     key = "encoder.embeddings.LayerNorm"
@@ -167,7 +167,16 @@ def _embed(g: Graph, state: Mapping[str, Array], *, quantised: bool) -> str:
     return g.add("LayerNormalization", ["embedded", "embedded_gain", "embedded_bias"], "hidden", epsilon=EPSILON)
 
 
-def pool(g: Graph, hidden: str) -> str:
+def _hide_padding(g: Graph) -> str:
+    """What `Attention` adds where a token looks at another: float32 [batch, 1, sequence, sequence]. Reads `attention_mask`."""
+    g.constant("looks", np.array([MASKED, 0], np.float32))
+    g.add("Gather", ["looks", "attention_mask"], "look")
+    g.add("Unsqueeze", ["look", g.constant("heads_and_rows", np.array([1, 2], np.int64))], "look_from_one")
+    g.add("Concat", ["one", "one", "length", "one"], "rows", axis=0)
+    return g.add("Expand", ["look_from_one", "rows"], "look_from_all")
+
+
+def _pool(g: Graph, hidden: str) -> str:
     """The mean and the maximum over real tokens: float32 [batch, 1, 2 · size]. Reads `attention_mask`."""
     g.constant("row", np.array([1], np.int64))
     g.constant("last", np.array([-1], np.int64))
@@ -186,8 +195,8 @@ def pool(g: Graph, hidden: str) -> str:
     return g.add("Concat", ["mean", "top"], "pooled", axis=2)
 
 
-def classify(g: Graph, pooled: str, weight: Array, bias: Array, output: str) -> str:
-    """A head in float32 behind `pool`: weight [labels, size], bias [labels] → logits [batch, labels].
+def _classify(g: Graph, pooled: str, weight: Array, bias: Array) -> str:
+    """A head in float32 behind `_pool`: weight [labels, size], bias [labels] → logits [batch, labels].
 
     Written so that each text is reduced by itself: a plain product [batch, 768] · [768, 9] sums in another order when the
     batch is one, and the last bit of a score would tell how many texts came with it.
@@ -196,7 +205,7 @@ def classify(g: Graph, pooled: str, weight: Array, bias: Array, output: str) -> 
     g.constant("head_bias", bias.astype(np.float32))
     g.add("Mul", [pooled, "head"], "weighed")
     g.add("ReduceSum", ["weighed", "last"], "unbiased", keepdims=0)
-    return g.add("Add", ["unbiased", "head_bias"], output)
+    return g.add("Add", ["unbiased", "head_bias"], "logits")
 
 
 def _serialise(g: Graph) -> bytes:
@@ -242,19 +251,22 @@ def int8(g: Graph, x: str, layer: Layer, *, bits: int = BITS) -> str:
     if inputs is None:
         raise ValueError(f"{name}: nobody has looked at its inputs")
     weight, weight_scale, weight_zero = int8_weights(g, layer, bits)
-    g.constant(f"{name}_scale", np.array(inputs.step, np.float32))
-    g.constant(f"{name}_zero", np.array(inputs.zero, np.uint8))
-    g.add("QuantizeLinear", [x, f"{name}_scale", f"{name}_zero"], f"{name}_x8")
+    read, scale, zero = (f"{layer.beside or name}_{of}" for of in ("x8", "scale", "zero"))
+    if layer.beside is None:
+        g.constant(scale, np.array(inputs.step, np.float32))
+        g.constant(zero, np.array(inputs.zero, np.uint8))
+        g.add("QuantizeLinear", [x, scale, zero], read)
     bias = g.constant(f"{name}_bias", layer.bias)
-    of = [f"{name}_x8", weight, f"{name}_scale", weight_scale, f"{name}_zero", weight_zero, bias]
-    return g.add("MatMulIntegerToFloat", of, name, MS)
+    return g.add("MatMulIntegerToFloat", [read, weight, scale, weight_scale, zero, weight_zero, bias], name, MS)
 
 
 def int8_weights(g: Graph, layer: Layer, bits: int) -> tuple[str, str, str]:
     """Adds a layer's weights as int8 [in, out], a float32 scale per output channel, and zero points of 0; their names."""
     limit = 2 ** (bits - 1) - 1
     together = None if layer.inputs is None else layer.inputs.together
-    scale = (np.maximum(np.abs(layer.weight).max(0), 1e-9) / limit).astype(np.float32)
+    kept = None if layer.inputs is None else layer.inputs.weight_steps
+    # The largest of weights that have been integers need not be the last of these.
+    scale = np.array(np.maximum(np.abs(layer.weight).max(0), 1e-9) / limit if kept is None else kept, np.float32)
     return (
         g.constant(f"{layer.name}_w", rounded(layer.weight, scale, limit, together)),
         g.constant(f"{layer.name}_ws", scale),

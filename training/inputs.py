@@ -38,16 +38,18 @@ class Inputs:
         lowest: of all that was seen; 0 where that is above.
         highest: the same; 0 where that is below.
         together: how its inputs go together, summed over tokens, float64 [in, in]; None: not known.
+        weight_steps: of the weights for each of its outputs, where these are integers already; None: they are not.
     """
 
     lowest: float
     highest: float
     together: Array | None = None
+    weight_steps: tuple[float, ...] | None = None
 
     @classmethod
-    def of_steps(cls, step: float, zero: int) -> Self:
-        """What these two say of it."""
-        return cls(-zero * step, (_STEPS - zero) * step)
+    def of_steps(cls, step: float, zero: int, weight_steps: Sequence[float]) -> Self:
+        """What these say of it."""
+        return cls(-zero * step, (_STEPS - zero) * step, weight_steps=tuple(weight_steps))
 
     @property
     def step(self) -> float:
@@ -86,11 +88,13 @@ def inputs_of(model: Screener, tokens: Sequence[Sequence[int]]) -> dict[str, Inp
 
 def write_ranges(work: Path, ranges: Mapping[str, Inputs]) -> None:
     """Keep what is known of a model whose weights are integers already."""
-    content = {name: (inputs.lowest, inputs.highest) for name, inputs in ranges.items()}
+    content = {name: (inputs.lowest, inputs.highest, inputs.weight_steps) for name, inputs in ranges.items()}
     (work / RANGES).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def read_ranges(work: Path) -> dict[str, Inputs]:
     """The same. Raises FileNotFoundError."""
     found = json.loads((work / RANGES).read_text(encoding="utf-8"))
-    return {name: Inputs(*ends) for name, ends in found.items()}
+    return {
+        name: Inputs(lowest, highest, weight_steps=tuple(steps)) for name, (lowest, highest, steps) in found.items()
+    }

@@ -1,12 +1,12 @@
 """Reopening: an exported model → what `train` and `calibrate` leave, as far as int8 remembers it, to be exported anew.
 
 For graphs that have become faster when the float weights are gone, and to go on from a model. Exported once more, they have the
-same integers. It reads what `export` writes now, and what it wrote up to 0.5.0, to go on from: that has no ranges of inputs,
-and some of its biases stand elsewhere.
+same integers. It reads what `export` writes now, and what it wrote before: up to 0.9.0 query, key and value are one product.
+What it wrote up to 0.5.0 is read to go on from: that has no ranges of inputs, and some of its biases stand elsewhere.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from training.train import EMOJI, WEIGHTS
 from worker.classifier import LABELS
 
 Array = np.ndarray[Any, Any]
+
+_ATTENTION = ("query", "key", "value")
 
 
 def reopen(folder: Path, work: Path) -> None:
@@ -46,7 +48,7 @@ def reopen(folder: Path, work: Path) -> None:
             hidden_act="gelu" if any(node.op_type == "FastGelu" for node in graph.node) else "relu",
             num_hidden_layers=_layers(constants),
             num_attention_heads=size // HEAD_SIZE,
-            kept_heads=constants["l0_qkv_w"].shape[1] // 3 // HEAD_SIZE,
+            kept_heads=constants["l0_q_w"].shape[1] // HEAD_SIZE,
             intermediate_size=constants["l0_wide_w"].shape[1],
             max_position_embeddings=constants["positions"].shape[1],
         )
@@ -72,38 +74,45 @@ def reopen(folder: Path, work: Path) -> None:
 
 
 def _layers(constants: Mapping[str, Array]) -> int:
-    return sum(name.endswith("_qkv_w") for name in constants)
+    return sum(name.endswith("_wide_w") for name in constants)
 
 
-def _linear(constants: Mapping[str, Array]) -> dict[str, list[str]]:
-    """By the name of a product in the graph: the keys in a state of those layers that it computes."""
-    found = {"token_logits": ["token_head"]}
+def _linear(constants: Mapping[str, Array]) -> dict[str, str]:
+    """By the name of a product in the graph: the key in a state of the layer that it computes."""
+    found = {"token_logits": "token_head"}
     for i in range(_layers(constants)):
         key = f"encoder.encoder.layer.{i}"
-        found[f"l{i}_qkv"] = [f"{key}.attention.self.{part}" for part in ("query", "key", "value")]
-        found[f"l{i}_projected"] = [f"{key}.attention.output.dense"]
-        found[f"l{i}_wide"] = [f"{key}.intermediate.dense"]
-        found[f"l{i}_narrow"] = [f"{key}.output.dense"]
+        found |= {f"l{i}_{part[0]}": f"{key}.attention.self.{part}" for part in _ATTENTION}
+        found[f"l{i}_projected"] = f"{key}.attention.output.dense"
+        found[f"l{i}_wide"] = f"{key}.intermediate.dense"
+        found[f"l{i}_narrow"] = f"{key}.output.dense"
     return found
 
 
 def _ranges(constants: Mapping[str, Array]) -> dict[str, Inputs]:
     """By a layer's key, in which range its inputs lie; none where each token has its own."""
     found: dict[str, Inputs] = {}
-    for name, keys in _linear(constants).items():
-        if f"{name}_scale" in constants:
-            step, zero = float(constants[f"{name}_scale"]), int(constants[f"{name}_zero"])
-            found |= dict.fromkeys(keys, Inputs.of_steps(step, zero))
+    for name, key in _linear(constants).items():
+        # Key and value read what the query does.
+        reads = f"{name[:-1]}q" if name.endswith(("_k", "_v")) else name
+        if f"{reads}_scale" in constants:
+            step, zero, steps = (constants[of] for of in (f"{reads}_scale", f"{reads}_zero", f"{name}_ws"))
+            found[key] = Inputs.of_steps(float(step), int(zero), steps.tolist())
     return found
 
 
 def _as_now(constants: dict[str, Array]) -> None:
-    """Gives constants that `export` called otherwise up to 0.5.0 the names that they have now.
+    """Gives constants that `export` called otherwise before the names that they have now.
 
     Raises: KeyError for one that is not there.
     """
-    if "token_logits_w" in constants:
-        return
+    if "token_logits_w" not in constants:
+        _from_050(constants)
+    if "l0_q_w" not in constants:
+        _from_090(constants)
+
+
+def _from_050(constants: dict[str, Array]) -> None:
     for of in ("w", "ws", "bias"):
         constants[f"token_logits_{of}"] = constants[f"tokens_{of}"]
     for i in range(_layers(constants)):
@@ -114,21 +123,28 @@ def _as_now(constants: dict[str, Array]) -> None:
         constants[f"l{i}_narrow_bias"] = constants[f"l{i}_norm2_bias"]
 
 
+def _from_090(constants: dict[str, Array]) -> None:
+    for i in range(_layers(constants)):
+        for of in ("w", "ws", "bias"):
+            cut = np.split(constants[f"l{i}_qkv_{of}"], len(_ATTENTION), axis=-1)
+            constants |= {f"l{i}_{part[0]}_{of}": each for part, each in zip(_ATTENTION, cut, strict=True)}
+        for of in ("scale", "zero"):
+            if f"l{i}_qkv_{of}" in constants:
+                constants[f"l{i}_q_{of}"] = constants[f"l{i}_qkv_{of}"]
+
+
 def state_of(constants: Mapping[str, Array]) -> dict[str, Array]:
     """A state for `model.Screener` from a graph's constants. Raises: KeyError for one that is not there."""
     state: dict[str, Array] = {}
 
-    def linear(name: str, keys: Sequence[str]) -> None:
-        weight = np.ascontiguousarray((constants[f"{name}_w"].astype(np.float32) * constants[f"{name}_ws"]).T)
-        parts = (np.split(of, len(keys)) for of in (weight, constants[f"{name}_bias"]))
-        for key, of_key, bias in zip(keys, *parts, strict=True):
-            state[f"{key}.weight"], state[f"{key}.bias"] = of_key, bias
-
     def norm(key: str, name: str) -> None:
         state[f"{key}.weight"], state[f"{key}.bias"] = constants[f"{name}_gain"], constants[f"{name}_shift"]
 
-    for name, keys in _linear(constants).items():
-        linear(name, keys)
+    for name, key in _linear(constants).items():
+        state[f"{key}.weight"] = np.ascontiguousarray(
+            (constants[f"{name}_w"].astype(np.float32) * constants[f"{name}_ws"]).T
+        )
+        state[f"{key}.bias"] = constants[f"{name}_bias"]
     for i in range(_layers(constants)):
         key = f"encoder.encoder.layer.{i}"
         norm(f"{key}.attention.output.LayerNorm", f"l{i}_norm1")

@@ -56,14 +56,10 @@ class Piece(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the model finds in a text: its scores, and where the harm stands (in code points of the normalised text).
-
-    `left_early`: in a piece, by a model's first stage alone (`worker.early`).
-    """
+    """What the model finds in a text: its scores, and where the harm stands (in code points of the normalised text)."""
 
     scores: Scores
     spans: tuple[Span, ...] = ()
-    left_early: bool = False
 
 
 class Classifier(Protocol):

@@ -97,11 +97,6 @@ class Metrics:
         self.padding = Counter(
             "screener_padding_tokens_total", "Tokens of padding that went through the model.", registry=r
         )
-        self.left_early = Counter(
-            "screener_left_early_total",
-            "Pieces of text of which a model in two stages, like fast, ran only the first; 0 with any other.",
-            registry=r,
-        )
         self.score = Histogram(
             "screener_score",
             "Scores of the comments that were decided by them, remembered ones too.",
@@ -287,12 +282,11 @@ class Metrics:
         """As `stage`, once for each of many."""
         self._stage_of(name).observe_all(seconds)
 
-    def batch(self, size: int, tokens: int, padding: int, left_early: int) -> None:
+    def batch(self, size: int, tokens: int, padding: int) -> None:
         self.batch_size.observe(size)
         self.batch_tokens.observe(tokens + padding)
         self.tokens.inc(tokens)
         self.padding.inc(padding)
-        self.left_early.inc(left_early)
 
     def cache(self, hits: int, misses: int, entries: int) -> None:
         self.cache_lookups.labels("hit").inc(hits)

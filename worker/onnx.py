@@ -1,8 +1,7 @@
 """The ONNX Runtime classifier: a folder with `model.onnx`, a tokenizer and `config.json`.
 
 Only `worker.loading` imports this. Any sequence classifier exported to ONNX drops in: `config.json` names its labels
-(`id2label`), and `labels.json` beside it, or the `SCREENER_LABEL_MAP` setting, maps foreign names to ours. A folder with
-`first.onnx` holds a model in two stages (`worker.early`).
+(`id2label`), and `labels.json` beside it, or the `SCREENER_LABEL_MAP` setting, maps foreign names to ours.
 """
 
 import math
@@ -17,9 +16,8 @@ from msgspec import Struct, ValidationError, convert
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
 from worker.batching import CPU_TOKENS, GPU_TOKENS
-from worker.classifier import LABELS, Found, Piece, Places, Scores
+from worker.classifier import LABELS, Found, Piece, Places
 from worker.cores import usable_cores
-from worker.early import EARLY_OUTPUT, FIRST_STAGE, HIDDEN, read_leaving
 from worker.errors import StartupError, TransientError
 from worker.files import MIB, check_size, read_json
 from worker.model_source import folder_of
@@ -29,7 +27,7 @@ from worker.tokenizer import CPU_STEP, GPU_STEP, LARGEST, MAX_PIECE_TOKENS, Toke
 
 _GPU: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"
-_LARGEST: Final = {"model.onnx": 2048 * MIB, FIRST_STAGE: 2048 * MIB} | LARGEST
+_LARGEST: Final = {"model.onnx": 2048 * MIB} | LARGEST
 """A model has no more in one file."""
 _HASHED: Final = ("model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json")
 SLOW_FUSIONS: Final = ["SkipLayerNormFusion", "BiasSkipLayerNormFusion"]
@@ -77,8 +75,7 @@ class OnnxClassifier:
     Args:
         folder: `model.onnx` (inputs `input_ids`, `attention_mask`, perhaps `token_type_ids`; first output logits
             `[batch, labels]`; `token_logits` `[batch, width, span labels]` where `config.json` has `spans`), a fast
-            tokenizer, `config.json` with `id2label`. In two stages: `first.onnx` takes those inputs, `model.onnx` its
-            `hidden_states` and `attention_mask`, and `early` in `config.json` says what needs no second one (`worker.early`).
+            tokenizer, `config.json` with `id2label`.
         threads: runs of the model at once, of one thread each; 0 means one per CPU that this process may use. On a GPU there is
             one run at a time.
         label_map: the model's label names to ours; None reads `labels.json` in the folder, where there is one.
@@ -95,20 +92,15 @@ class OnnxClassifier:
             label_map = read_label_map(folder / "labels.json")
         self._columns = columns_of(config, label_map, folder)
         self.labels = tuple(self._columns)
-        # A model of one stage keeps its name.
-        files = (*_HASHED, FIRST_STAGE) if (folder / FIRST_STAGE).is_file() else _HASHED
-        self.model = describe(folder, files, config, label_map)
+        self.model = describe(folder, _HASHED, config, label_map)
         self._multi_label = is_multi_label(config)
 
         self._session = _open(folder / "model.onnx")
-        self._leaving = read_leaving(config, folder, self.labels)
-        self._first = None if self._leaving is None else _open(folder / FIRST_STAGE)
         on_gpu = _GPU in self._session.get_providers()
         self.runs_at_once = 1 if on_gpu else threads or usable_cores()
         self.batch_tokens = GPU_TOKENS if on_gpu else CPU_TOKENS
         self._tokenizer = Tokenizer(folder, _readable_tokens(config), width_step=GPU_STEP if on_gpu else CPU_STEP)
-        first = self._first or self._session
-        self._inputs = {node.name for node in first.get_inputs()}
+        self._inputs = {node.name for node in self._session.get_inputs()}
         self._outputs = [self._session.get_outputs()[0].name]
         self.pointer = _pointer(config, folder)
         if self.pointer is not None:
@@ -116,11 +108,10 @@ class OnnxClassifier:
             self._outputs.append(TOKEN_OUTPUT)
             if TOKEN_OUTPUT not in {node.name for node in self._session.get_outputs()}:
                 raise StartupError(f"{folder}/model.onnx has no output {TOKEN_OUTPUT}, and config.json has spans")
-        if self._first is not None:
-            _check_stages(folder, self._first, self._session)
         if unknown := self._inputs - {"input_ids", "attention_mask", "token_type_ids"}:
-            file = "model.onnx" if self._first is None else FIRST_STAGE
-            raise StartupError(f"{folder}/{file} wants inputs that text does not have: {', '.join(sorted(unknown))}")
+            raise StartupError(
+                f"{folder}/model.onnx wants inputs that text does not have: {', '.join(sorted(unknown))}"
+            )
         outputs, last = self._session.get_outputs()[0].shape[-1], max(self._columns.values())
         if isinstance(outputs, int) and last >= outputs:
             raise StartupError(f"{folder}/model.onnx has {outputs} outputs, and config.json names output {last}")
@@ -132,31 +123,23 @@ class OnnxClassifier:
         return self._tokenizer.width(piece)
 
     def score(self, pieces: Sequence[Piece]) -> list[Found]:
-        feeds = self.feeds(pieces)
-        if self._first is None or self._leaving is None:
-            return self._read(pieces, _run(self._session, self._outputs, feeds))
-        hidden, early_logits = _run(self._first, [HIDDEN, EARLY_OUTPUT], feeds)
-        found = [Found(scores, left_early=True) for scores in self._scores(early_logits)]
-        stay = [row for row, of_piece in enumerate(found) if not self._leaving.leaves(of_piece.scores)]
-        if stay:
-            # At the width that they came with: so the rest of the model sees what it would see of them in one pass.
-            rest = {HIDDEN: hidden[stay], "attention_mask": feeds["attention_mask"][stay]}
-            of_rest = self._read([pieces[row] for row in stay], _run(self._session, self._outputs, rest))
-            for row, of_piece in zip(stay, of_rest, strict=True):
-                found[row] = of_piece
-        return found
+        logits, *token_logits = _run(self._session, self._outputs, self.feeds(pieces))
+        scores = scores_of(logits, self._columns, multi_label=self._multi_label)
+        if self.pointer is None or points_nowhere(token_logits[0], self._nowhere_below):
+            return [Found(of_piece) for of_piece in scores]
+        marks = sigmoid(token_logits[0])
+        return [
+            Found(of_piece, self._spans(piece, marks[row, : len(piece.tokens)]))
+            for row, (piece, of_piece) in enumerate(zip(pieces, scores, strict=True))
+        ]
 
     def token_probabilities(self, pieces: Sequence[Piece]) -> list[Any]:
         """Per piece what `Pointer.threshold` is compared with: float32 [tokens, span labels]. For choosing that threshold."""
-        feeds = self.feeds(pieces)
-        if self._first is not None:
-            (hidden,) = _run(self._first, [HIDDEN], feeds)
-            feeds = {HIDDEN: hidden, "attention_mask": feeds["attention_mask"]}
-        marks = sigmoid(_run(self._session, [TOKEN_OUTPUT], feeds)[0])
+        marks = sigmoid(_run(self._session, [TOKEN_OUTPUT], self.feeds(pieces))[0])
         return [marks[row, : len(piece.tokens)] for row, piece in enumerate(pieces)]
 
     def feeds(self, pieces: Sequence[Piece]) -> dict[str, Any]:
-        """What the model's (first) stage is given of pieces of one width: int64 [batch, width] each."""
+        """What the model is given of pieces of one width: int64 [batch, width] each."""
         width = self.width(max(pieces, key=lambda piece: len(piece.tokens)))
         input_ids = np.full((len(pieces), width), self._tokenizer.pad, dtype=np.int64)
         attention_mask = np.zeros((len(pieces), width), dtype=np.int64)
@@ -167,22 +150,6 @@ class OnnxClassifier:
         if "token_type_ids" in self._inputs:
             feeds["token_type_ids"] = np.zeros_like(input_ids)
         return feeds
-
-    def _scores(self, logits: Any) -> list[Scores]:
-        """Logits [batch, model's labels] → our labels' scores, per piece."""
-        return scores_of(logits, self._columns, multi_label=self._multi_label)
-
-    def _read(self, pieces: Sequence[Piece], outputs: Sequence[Any]) -> list[Found]:
-        """What the model's (last) stage put out → what is found in each piece."""
-        logits, *token_logits = outputs
-        scores = self._scores(logits)
-        if self.pointer is None or points_nowhere(token_logits[0], self._nowhere_below):
-            return [Found(of_piece) for of_piece in scores]
-        marks = sigmoid(token_logits[0])
-        return [
-            Found(of_piece, self._spans(piece, marks[row, : len(piece.tokens)]))
-            for row, (piece, of_piece) in enumerate(zip(pieces, scores, strict=True))
-        ]
 
     def _spans(self, piece: Piece, marks: Any) -> tuple[Span, ...]:
         """Where the harm stands. `marks`: float32 [tokens, span labels], the first of which says whether it is a place at all."""
@@ -237,17 +204,6 @@ def _open(file: Path) -> onnxruntime.InferenceSession:
         # ONNX Runtime would go on without, many times slower, and only warn.
         raise StartupError("onnxruntime-gpu is installed, and there is no GPU that it can use")
     return session
-
-
-def _check_stages(folder: Path, first: onnxruntime.InferenceSession, rest: onnxruntime.InferenceSession) -> None:
-    """Raises StartupError where the second stage cannot go on from what the first puts out."""
-    columns = {node.name: node.shape[-1] for node in first.get_outputs()}
-    if missing := [name for name in (HIDDEN, EARLY_OUTPUT) if name not in columns]:
-        raise StartupError(f"{folder}/{FIRST_STAGE} has no output {' and no output '.join(missing)}")
-    if (inputs := {node.name for node in rest.get_inputs()}) != {HIDDEN, "attention_mask"}:
-        raise StartupError(f"{folder}/model.onnx wants {', '.join(sorted(inputs))}, and {FIRST_STAGE} gives {HIDDEN}")
-    if columns[EARLY_OUTPUT] != rest.get_outputs()[0].shape[-1]:
-        raise StartupError(f"{folder}: {FIRST_STAGE} and model.onnx differ in how many labels they score")
 
 
 def _pointer(config: Mapping[str, Any], folder: Path) -> Pointer | None:

@@ -1,6 +1,6 @@
-"""Pieces of a window's texts → batches of one width; what is found in pieces → what is found in texts. Pure."""
+"""Pieces of a window's texts → batches of one width; what is found in batches → in pieces → in texts. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,10 +15,21 @@ class Batch(NamedTuple):
     pieces: Sequence[Piece]
     width: int
 
+    @property
+    def tokens(self) -> int:
+        """With what each is filled up with."""
+        return self.width * len(self.pieces)
+
 
 def batches_of(pieces: Sequence[Piece], widths: Sequence[int], max_tokens: int) -> list[Batch]:
     """Every piece in one batch; arguments as for `cut`."""
     return [Batch(at, [pieces[index] for index in at], widths[at[0]]) for at in cut(widths, max_tokens)]
+
+
+def of_batches(batches: Sequence[Batch], found: Iterable[Found]) -> list[list[Found]]:
+    """What is found in the pieces of several batches, one after another → in those of each."""
+    in_order = iter(found)
+    return [list(islice(in_order, len(batch.pieces))) for batch in batches]
 
 
 def of_texts(pieces_of_text: Sequence[Sequence[Piece]], found: Mapping[int, Found]) -> list[Found]:

@@ -26,7 +26,7 @@ from worker.language import UNDETERMINED, Detection, Language, settle
 from worker.language import VERSION as LANGUAGE_RULES
 from worker.normalise import VERSION as NORMALISER
 from worker.normalise import normalise, normalise_mapped
-from worker.pieces import Batch, batches_of, of_texts
+from worker.pieces import Batch, batches_of, of_batches, of_texts
 from worker.policy import VERSION as POLICY_RULES
 from worker.policy import Policy, Verdict
 from worker.records import Comment, Decision, Mode, Model, PolicyVersion, Source, Span
@@ -78,8 +78,8 @@ class Observer(Protocol):
     def stage(self, name: str, seconds: float) -> None:
         """A stage of the flow took this long."""
 
-    def batch(self, size: int, tokens: int, padding: int, left_early: int) -> None:
-        """The model ran once, and of so many of the pieces only its first stage."""
+    def batch(self, size: int, tokens: int, padding: int) -> None:
+        """The model ran once."""
 
     def cache(self, hits: int, misses: int, entries: int) -> None:
         """So many texts were looked up; so many are remembered."""
@@ -120,7 +120,7 @@ class Screener:
         self._languages = TextCache[Detection](cache_entries, classifier.model.sha256)
         self._mode = mode
         self._now = now
-        self._runs = Runs(self._infer, classifier.runs_at_once)
+        self._runs = Runs(self._infer, classifier.runs_at_once, self.max_batch_tokens)
         self._counting = Lock()
         self.answers = 0
         """How often the model came back, with scores or with a refusal. It moves while a window takes its time."""
@@ -282,11 +282,13 @@ class Screener:
             self._observer.stage("infer", seconds)
         return of_texts(pieces_of_text, found)
 
-    def _infer(self, batch: Batch) -> tuple[list[Found], float]:
-        """What is found in its pieces, in order, and how many seconds that took. In a thread of its own."""
+    def _infer(self, batches: Sequence[Batch]) -> list[tuple[list[Found], float]]:
+        """What is found in the pieces of each, in order, and its share of the seconds that took. In a thread of its own."""
         started = time.perf_counter()
-        found = self._score(batch.pieces, batch.width)
-        return found, time.perf_counter() - started
+        pieces = list(chain.from_iterable(batch.pieces for batch in batches))
+        found = of_batches(batches, self._score(pieces, batches[0].width))
+        seconds = (time.perf_counter() - started) / len(pieces)
+        return [(of_batch, seconds * len(of_batch)) for of_batch in found]
 
     def _score(self, pieces: Sequence[Piece], width: int) -> list[Found]:
         try:
@@ -298,8 +300,7 @@ class Screener:
         else:
             self._answered()
             tokens = sum(len(piece.tokens) for piece in pieces)
-            left_early = sum(of_piece.left_early for of_piece in found)
-            self._observer.batch(len(pieces), tokens, width * len(pieces) - tokens, left_early)
+            self._observer.batch(len(pieces), tokens, width * len(pieces) - tokens)
             return found
         # A smaller batch asks for less memory, and scores are the same in any company. Outside of the handler, as above.
         middle = len(pieces) // 2

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "default",
-        description="`default` or `fast`, shipped with the worker; a folder with `model.onnx` or a checkpoint; or "
+        description="`default`, shipped with the worker; a folder with `model.onnx` or a checkpoint; or "
         "`org/name@revision` on a hub.",
     )
     label_map: Path | None = Field(

@@ -243,17 +243,13 @@ def _batches() -> Row:
             Query(rate("screener_tokens_total"), "text"),
             Query(rate("screener_padding_tokens_total"), "padding"),
             Query(share(rate("screener_padding_tokens_total"), padded), "padding, share"),
-            Query(share(rate("screener_left_early_total"), rate("screener_batch_size_sum")), "left early, share"),
         ],
-        shows=(
-            "Tokens a second that went through the model: text, and the padding that makes a batch rectangular. With the fast "
-            "model, the share of pieces that leave after its first stage."
-        ),
-        bad="a share of padding over 25 %, work for nothing; with the fast model, fewer that leave early than on other days.",
+        shows="Tokens a second that went through the model: text, and the padding that makes a batch rectangular.",
+        bad="a share of padding over 25 %, work for nothing.",
         unit="short",
         no_value=_NOBODY,
-        colours={"text": "blue", "padding": "orange", "padding, share": "red", "left early, share": "green"},
-        right_axis={"padding, share": "percentunit", "left early, share": "percentunit"},
+        colours={"text": "blue", "padding": "orange", "padding, share": "red"},
+        right_axis={"padding, share": "percentunit"},
     )
     score_cache = chart(
         "Score cache",

@@ -63,7 +63,7 @@ class Outcome(Struct, frozen=True):
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy what the tests of the worker need. The models are large, and nobody writes to them: they are linked."""
+    """Copy what the tests of the worker need. The model is large, and nobody writes to it: it is linked."""
     for folder in _COPIED:
         shutil.copytree(source / folder, target / folder, ignore=_LEFT_OUT)
     (target / _MODELS).symlink_to((source / _MODELS).resolve(), target_is_directory=True)

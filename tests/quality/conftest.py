@@ -1,11 +1,13 @@
 """Prints one line per behaviour at the end, passed or not."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import pytest
 
+MODEL: Final = "default"
 RESULTS: dict[tuple[str, str], tuple[int, int, float]] = {}
-"""Of what (a model, and whose rows) and behaviour → rows judged as meant, rows, floor."""
+"""Whose rows and behaviour → rows judged as meant, rows, floor."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -18,11 +20,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             )
         right, of = sum(r for r, _, _ in of_it.values()), sum(n for _, n, _ in of_it.values())
         terminalreporter.write_line(f"{'all':<48} {right:>4} of {of:>4}  {right / of:>4.0%}")
-
-
-@pytest.fixture(scope="module", params=["default", "fast"])
-def model(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def hold(title: str, name: str, verdicts: Sequence[bool], floor: float) -> None:

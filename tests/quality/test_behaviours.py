@@ -1,4 +1,4 @@
-"""What the shipped models make of comments that were written to be judged: one line per behaviour.
+"""What the shipped model makes of comments that were written to be judged: one line per behaviour.
 
 The rows are the held-back part of `training/authored/`, which no training saw, some of it between kind words. A behaviour fails
 when fewer of its rows than its floor in `floors.yaml` are judged as their author meant, at the shipped thresholds. A floor is a
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.quality.conftest import hold
+from tests.quality.conftest import MODEL, hold
 from training.authored import read_authored
 from training.evaluate import Model, is_right
 from training.labels import Row
@@ -36,12 +36,12 @@ def held_back() -> Mapping[str, list[Row]]:
 
 
 @pytest.fixture(scope="module")
-def verdicts(held_back: Mapping[str, list[Row]], model: str) -> Mapping[str, list[bool]]:
+def verdicts(held_back: Mapping[str, list[Row]]) -> Mapping[str, list[bool]]:
     """Per behaviour and row, whether it is judged as meant."""
-    thresholds = model_thresholds(model)
+    thresholds = model_thresholds(MODEL)
     assert thresholds is not None
     rows = [r for of_behaviour in held_back.values() for r in of_behaviour]
-    found = Model(model_folder(model)).find([r.text for r in rows])
+    found = Model(model_folder(MODEL)).find([r.text for r in rows])
     judged: dict[str, list[bool]] = defaultdict(list)
     for r, f in zip(rows, found, strict=True):
         judged[str(r.behaviour)].append(is_right(r, f.scores, thresholds))
@@ -53,5 +53,5 @@ def test_every_behaviour_has_a_floor_and_every_floor_a_behaviour(held_back: Mapp
 
 
 @pytest.mark.parametrize("behaviour", FLOORS)
-def test_behaviour(behaviour: str, model: str, verdicts: Mapping[str, list[bool]]) -> None:
-    hold(f"{model}, held-back rows", behaviour, verdicts[behaviour], FLOORS[behaviour])
+def test_behaviour(behaviour: str, verdicts: Mapping[str, list[bool]]) -> None:
+    hold("held-back rows", behaviour, verdicts[behaviour], FLOORS[behaviour])

@@ -1,4 +1,4 @@
-"""What the shipped models make of comments by somebody who knew neither our rows nor our templates.
+"""What the shipped model makes of comments by somebody who knew neither our rows nor our templates.
 
 `independent/*.jsonl` was written for this from a list of kinds alone, and nothing was ever written to teach because of how it
 came out: what is held back of `training/authored/` is of the same hand as what teaches, and this is not. `hate` and `emoji` ask
@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 import yaml
 
-from tests.quality.conftest import hold
+from tests.quality.conftest import MODEL, hold
 from training.evaluate import Model
 from worker.classifier import HARM_LABELS
 from worker.cli_scoring import model_thresholds
@@ -46,12 +46,12 @@ def rows() -> Rows:
 
 
 @pytest.fixture(scope="module")
-def verdicts(rows: Rows, model: str) -> Mapping[str, list[bool]]:
+def verdicts(rows: Rows) -> Mapping[str, list[bool]]:
     """Per kind and row, whether it is judged as meant."""
-    thresholds = model_thresholds(model)
+    thresholds = model_thresholds(MODEL)
     assert thresholds is not None
     told: dict[str, list[bool]] = {}
-    classifier = Model(model_folder(model))
+    classifier = Model(model_folder(MODEL))
     for kind, of_kind in rows.items():
         labels = ASKED[kind.partition("/")[0]]
         found = classifier.find([normalise(text) for text, _ in of_kind])
@@ -65,5 +65,5 @@ def test_every_kind_has_a_floor_and_every_floor_a_kind(rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("kind", FLOORS)
-def test_kind(kind: str, model: str, verdicts: Mapping[str, list[bool]]) -> None:
-    hold(f"{model}, independent rows", kind, verdicts[kind], FLOORS[kind])
+def test_kind(kind: str, verdicts: Mapping[str, list[bool]]) -> None:
+    hold("independent rows", kind, verdicts[kind], FLOORS[kind])

@@ -59,7 +59,7 @@ def test_a_score_does_not_depend_on_the_rest_of_the_batch(small: Screener) -> No
 def test_integers_want_to_know_what_they_stand_for(small: Screener) -> None:
     state = {k: v.numpy() for k, v in small.state_dict().items()}
 
-    with pytest.raises(ValueError, match="l0_qkv: nobody has looked at its inputs"):
+    with pytest.raises(ValueError, match="l0_q: nobody has looked at its inputs"):
         build(state, int8)
 
 

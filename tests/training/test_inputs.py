@@ -51,12 +51,12 @@ def test_the_integers_reach_from_end_to_end_and_one_of_them_is_zero(lowest: floa
     ends = (0 - inputs.zero) * inputs.step, (255 - inputs.zero) * inputs.step
     assert 0 <= inputs.zero <= 255
     assert ends == pytest.approx((lowest, highest), abs=inputs.step / 2 + 1e-9)
-    again = Inputs.of_steps(inputs.step, inputs.zero)
+    again = Inputs.of_steps(inputs.step, inputs.zero, [0.5])
     assert again.step == pytest.approx(inputs.step)
     assert again.zero == inputs.zero
 
 
 def test_they_are_kept_beside_weights_that_are_integers_already(tmp_path: Path) -> None:
-    write_ranges(tmp_path, {"head": Inputs(-1.5, 2.25, np.eye(2))})
+    write_ranges(tmp_path, {"head": Inputs(-1.5, 2.25, np.eye(2), (0.1, 0.25))})
 
-    assert read_ranges(tmp_path) == {"head": Inputs(-1.5, 2.25)}
+    assert read_ranges(tmp_path) == {"head": Inputs(-1.5, 2.25, weight_steps=(0.1, 0.25))}

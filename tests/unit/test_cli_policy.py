@@ -301,7 +301,7 @@ def test_explain_stops_where_a_worker_would_not_get_as_far(arguments: tuple[str,
 
 
 def test_explain_asks_the_model_and_the_policy_that_the_worker_beside_it_has(
-    good: str, monkeypatch: pytest.MonkeyPatch
+    good: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -312,12 +312,12 @@ def test_explain_asks_the_model_and_the_policy_that_the_worker_beside_it_has(
     scoring = ModuleType("worker.cli_scoring")
     scoring.__dict__.update(find_in=find_in, detect_language=lambda text: detect([text])[0])
     monkeypatch.setitem(sys.modules, "worker.cli_scoring", scoring)
-    for name, value in (("MODEL", "fast"), ("POLICY", good), ("LABEL_MAP", "names.json")):
+    for name, value in (("MODEL", str(tmp_path)), ("POLICY", good), ("LABEL_MAP", "names.json")):
         monkeypatch.setenv(f"SCREENER_{name}", value)
 
     result = run("explain", "you fool")
 
-    assert asked == [("you fool", "fast", Path("names.json"))]
+    assert asked == [("you fool", str(tmp_path), Path("names.json"))]
     assert row(result.stdout, "adult") == "adult hold insult insult 0.9500 ≥ 0.9 labels.insult.all.hold"
 
 

@@ -86,7 +86,6 @@ ORDER = (
     },
     {
         "buffer",
-        "early",
         "evaluation",
         "labelled",
         "metrics",

@@ -129,7 +129,7 @@ def test_what_screening_reports() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.stage("infer", 0.25)
-    metrics.batch(size=3, tokens=20, padding=4, left_early=2)
+    metrics.batch(size=3, tokens=20, padding=4)
     metrics.cache(hits=2, misses=5, entries=7)
     metrics.scored([{"insult": 0.42, "kindness": 0.02}])
     metrics.scored([])
@@ -141,7 +141,6 @@ def test_what_screening_reports() -> None:
     assert sample("screener_batch_size_sum") == 3
     assert sample("screener_batch_tokens_sum") == 24
     assert (sample("screener_tokens_total"), sample("screener_padding_tokens_total")) == (20, 4)
-    assert sample("screener_left_early_total") == 2
     assert sample("screener_score_cache_lookups_total", {"result": "hit"}) == 2
     assert sample("screener_score_cache_lookups_total", {"result": "miss"}) == 5
     assert sample("screener_score_cache_entries") == 7

@@ -24,5 +24,5 @@ def test_the_archive_of_the_sources_has_what_lies_at_the_top_and_no_namesakes() 
 def test_types_models_and_policies_are_packed(builder: type[SdistBuilder | WheelBuilder]) -> None:
     files = set(packed(builder))
 
-    for name in ("py.typed", "models/default/model.onnx", "models/fast/first.onnx", "policies/default.yaml"):
+    for name in ("py.typed", "models/default/model.onnx", "policies/default.yaml"):
         assert Path("worker", name) in files

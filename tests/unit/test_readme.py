@@ -125,9 +125,7 @@ def test_every_module_has_its_line_in_the_map() -> None:
     assert modules == listed
 
 
-@pytest.mark.parametrize(
-    "said", ["README.md", "worker/models/default/MODEL_CARD.md", "worker/models/fast/MODEL_CARD.md"]
-)
+@pytest.mark.parametrize("said", ["README.md", "worker/models/default/MODEL_CARD.md"])
 def test_the_licence_of_the_weights_stands_with_them(said: str) -> None:
     sentences = " ".join((ROOT / said).read_text("utf-8").split()).split(". ")
 

@@ -1,23 +1,46 @@
-"""Runs of the model: how many at once, who goes first, and what is left when one fails."""
+"""Runs of the model: how many at once, who goes first, who goes along, and what is left when one fails."""
 
 import gc
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from itertools import count
+from typing import NamedTuple
 
 import pytest
 
+from tests.fakes import until_waiting
 from worker import runs
 from worker.runs import Runs
 
 PATIENCE_S = 10.0
 
 
+MOST = 100
+_widths = count(1_000)
+
+
+class Batch(NamedTuple):
+    """With a width of its own it goes with no other."""
+
+    name: str
+    width: int
+    tokens: int = 10
+
+
+def batch(name: str) -> Batch:
+    return Batch(name, next(_widths))
+
+
+def batches(*names: str) -> list[Batch]:
+    return [batch(name) for name in names]
+
+
 class Model:
-    """Runs batches when it is let, and remembers in which order they came."""
+    """Runs batches when it is let, and remembers in which order they came, and which of them together."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -26,18 +49,19 @@ class Model:
         self._under_way = 0
         self._changed = threading.Condition()
 
-    def run(self, batch: str) -> str:
+    def run(self, together: Sequence[Batch]) -> list[str]:
+        names = [each.name for each in together]
         with self._changed:
-            self.begun.append(batch)
+            self.begun.append(" + ".join(names))
             self._under_way += 1
             self.most = max(self.most, self._under_way)
             self._changed.notify_all()
-        assert batch == "poison" or self.open.wait(PATIENCE_S)
+        assert "poison" in names or self.open.wait(PATIENCE_S)
         with self._changed:
             self._under_way -= 1
-        if batch == "poison":
-            raise ValueError(batch)
-        return batch.upper()
+        if "poison" in names:
+            raise ValueError("poison")
+        return [name.upper() for name in names]
 
     def until_begun(self, number: int) -> None:
         with self._changed:
@@ -55,29 +79,19 @@ def callers() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-def until_waiting(waiting: "Runs[str, str]", number: int) -> None:
-    """Until so many batches wait to be run."""
-    until = threading.Event()
-    for _ in range(1000):
-        if len(waiting._waiting) == number:
-            return
-        until.wait(PATIENCE_S / 1000)
-    raise AssertionError(f"{len(waiting._waiting)} wait, not {number}")
-
-
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_each_batch_comes_back_with_its_result_and_so_many_are_run_at_once(model: Model, at_once: int) -> None:
     model.open.set()
-    batches = [f"batch {number}" for number in range(20)]
+    wanted = batches(*(f"batch {number}" for number in range(20)))
 
-    found = dict(Runs(model.run, at_once).results(batches, 20))
+    found = dict(Runs(model.run, at_once, MOST).results(wanted, 20))
 
-    assert found == {batch: batch.upper() for batch in batches}
+    assert found == {each: each.name.upper() for each in wanted}
     assert model.most <= at_once
 
 
 def test_as_many_are_run_at_once_as_may_be(model: Model, callers: ThreadPoolExecutor) -> None:
-    results = callers.submit(lambda: list(Runs(model.run, 3).results(["a", "b", "c", "d"], 4)))
+    results = callers.submit(lambda: list(Runs(model.run, 3, MOST).results(batches("a", "b", "c", "d"), 4)))
     model.until_begun(3)
     model.open.set()
 
@@ -98,10 +112,10 @@ def test_who_wants_little_passes_who_wants_much(
     model: Model, callers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, patience_s: float, order: list[str]
 ) -> None:
     monkeypatch.setattr(runs, "PATIENCE_S", patience_s)
-    shared: Runs[str, str] = Runs(model.run, 1)
-    much = callers.submit(lambda: list(shared.results(["much 1", "much 2", "much 3"], 3000)))
+    shared: Runs[Batch, str] = Runs(model.run, 1, MOST)
+    much = callers.submit(lambda: list(shared.results(batches("much 1", "much 2", "much 3"), 3000)))
     model.until_begun(1)
-    little = callers.submit(lambda: list(shared.results(["little"], 10)))
+    little = callers.submit(lambda: list(shared.results(batches("little"), 10)))
     until_waiting(shared, 3)
     model.open.set()
 
@@ -110,10 +124,10 @@ def test_who_wants_little_passes_who_wants_much(
 
 
 def test_when_one_fails_none_of_the_others_is_left_under_way(model: Model, callers: ThreadPoolExecutor) -> None:
-    shared: Runs[str, str] = Runs(model.run, 2)
-    batches = ["poison", *(f"batch {number}" for number in range(50))]
+    shared: Runs[Batch, str] = Runs(model.run, 2, MOST)
+    wanted = batches("poison", *(f"batch {number}" for number in range(50)))
 
-    failing = callers.submit(lambda: list(shared.results(batches, 51)))
+    failing = callers.submit(lambda: list(shared.results(wanted, 51)))
     # Its neighbours are held up; it is not.
     model.until_begun(2)
     with pytest.raises(TimeoutError):
@@ -124,12 +138,12 @@ def test_when_one_fails_none_of_the_others_is_left_under_way(model: Model, calle
         failing.result(PATIENCE_S)
     begun = len(model.begun)
     assert begun <= 3
-    assert dict(shared.results(["b"], 1)) == {"b": "B"}
+    assert [found for _, found in shared.results(batches("b"), 1)] == ["B"]
     assert model.begun[begun:] == ["b"]
 
 
 def test_a_failure_is_raised_whatever_was_asked_for_before_it(model: Model, callers: ThreadPoolExecutor) -> None:
-    failing = callers.submit(lambda: list(Runs(model.run, 2).results(["slow", "poison", "behind it"], 3)))
+    failing = callers.submit(lambda: list(Runs(model.run, 2, MOST).results(batches("slow", "poison", "behind it"), 3)))
     model.until_begun(2)
 
     # It comes out when none is under way any more; what "slow" found does not hide it.
@@ -141,25 +155,26 @@ def test_a_failure_is_raised_whatever_was_asked_for_before_it(model: Model, call
 def test_results_come_in_the_order_of_their_batches_whichever_is_ready_first(callers: ThreadPoolExecutor) -> None:
     later_done = threading.Event()
 
-    def run(batch: str) -> str:
-        if batch == "first":
+    def run(together: Sequence[Batch]) -> list[str]:
+        ((name, *_),) = together
+        if name == "first":
             assert later_done.wait(PATIENCE_S)
         else:
             later_done.set()
-        return batch
+        return [name]
 
-    results = callers.submit(lambda: list(Runs(run, 2).results(["first", "later"], 2)))
+    results = callers.submit(lambda: list(Runs(run, 2, MOST).results(batches("first", "later"), 2)))
 
-    assert [batch for batch, _ in results.result(PATIENCE_S)] == ["first", "later"]
+    assert [found for _, found in results.result(PATIENCE_S)] == ["first", "later"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
 def test_its_threads_are_nicer_than_the_others() -> None:
-    def niceness(_: str) -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    def niceness(_: Sequence[Batch]) -> list[int]:
+        return [os.getpriority(os.PRIO_PROCESS, threading.get_native_id())]
 
-    mine = niceness("")
-    ((_, theirs),) = Runs(niceness, 1).results(["a"], 1)
+    (mine,) = niceness([])
+    ((_, theirs),) = Runs(niceness, 1, MOST).results(batches("a"), 1)
 
     assert (mine, theirs) == (os.getpriority(os.PRIO_PROCESS, 0), min(19, mine + 5))
 
@@ -171,7 +186,7 @@ def test_where_that_is_refused_it_runs_all_the_same(model: Model, monkeypatch: p
     monkeypatch.setattr(os, "setpriority", refuse)
     model.open.set()
 
-    assert dict(Runs(model.run, 1).results(["a"], 1)) == {"a": "A"}
+    assert [found for _, found in Runs(model.run, 1, MOST).results(batches("a"), 1)] == ["A"]
 
 
 class Held:
@@ -181,19 +196,125 @@ class Held:
 def test_what_a_failed_run_had_in_hand_goes_with_its_error() -> None:
     held: list[weakref.ref[Held]] = []
 
-    def run(batch: str) -> str:
+    def run(together: Sequence[Batch]) -> list[str]:
         in_hand = Held()
         held.append(weakref.ref(in_hand))
-        raise ValueError(batch)
+        raise ValueError(together[0].name)
 
     gc.collect()
     gc.disable()
     try:
-        failing = Runs(run, at_once=1)
+        failing = Runs(run, 1, MOST)
         with pytest.raises(ValueError, match="poison"):
-            list(failing.results(["poison"], tokens=1))
+            list(failing.results(batches("poison"), tokens=1))
         # The thread lets go of its last frame a moment after its result is there.
         failing._executor.shutdown()
         assert [reference() for reference in held] == [None]
     finally:
         gc.enable()
+
+
+# ---- together
+
+
+@pytest.fixture
+def shared(model: Model) -> Runs[Batch, str]:
+    """One run at once."""
+    return Runs(model.run, 1, MOST)
+
+
+def found_by(shared: Runs[Batch, str], wanted: Sequence[Batch]) -> list[str]:
+    return [found for _, found in shared.results(wanted, 1)]
+
+
+def test_batches_of_one_width_that_wait_are_one_run_whoever_wants_them(
+    model: Model, shared: Runs[Batch, str], callers: ThreadPoolExecutor
+) -> None:
+    before = callers.submit(found_by, shared, batches("before"))
+    model.until_begun(1)
+    some = callers.submit(found_by, shared, [Batch("a", 5, 40), Batch("b", 6, 40)])
+    until_waiting(shared, 2)
+    others = callers.submit(found_by, shared, [Batch("c", 6, 40), Batch("d", 7, 40), Batch("e", 5, 60)])
+    until_waiting(shared, 5)
+    model.open.set()
+
+    assert before.result(PATIENCE_S) == ["BEFORE"]
+    assert (some.result(PATIENCE_S), others.result(PATIENCE_S)) == (["A", "B"], ["C", "D", "E"])
+    assert model.begun == ["before", "a + e", "b + c", "d"]
+
+
+def test_a_run_has_no_more_tokens_than_it_may(
+    model: Model, shared: Runs[Batch, str], callers: ThreadPoolExecutor
+) -> None:
+    before = callers.submit(found_by, shared, batches("before"))
+    model.until_begun(1)
+    sizes = {"a": 60, "too much": 41, "b": 30, "c": 10, "d": 1, "more than may be": 101}
+    some = callers.submit(found_by, shared, [Batch(name, 5, tokens) for name, tokens in sizes.items()])
+    until_waiting(shared, len(sizes))
+    model.open.set()
+
+    assert (before.result(PATIENCE_S), some.result(PATIENCE_S)) == (["BEFORE"], [name.upper() for name in sizes])
+    assert model.begun[1:] == ["a + b + c", "too much + d", "more than may be"]
+
+
+def test_whoever_is_to_blame_fails_alone(model: Model, shared: Runs[Batch, str], callers: ThreadPoolExecutor) -> None:
+    before = callers.submit(found_by, shared, batches("before"))
+    model.until_begun(1)
+    innocent = callers.submit(found_by, shared, [Batch("a", 5)])
+    until_waiting(shared, 1)
+    guilty = callers.submit(found_by, shared, [Batch("poison", 5)])
+    until_waiting(shared, 2)
+    model.open.set()
+
+    assert (before.result(PATIENCE_S), innocent.result(PATIENCE_S)) == (["BEFORE"], ["A"])
+    with pytest.raises(ValueError, match="poison"):
+        guilty.result(PATIENCE_S)
+    assert model.begun == ["before", "a + poison", "a", "poison"]
+
+
+def test_what_is_given_up_goes_along_with_nobody(
+    model: Model, shared: Runs[Batch, str], callers: ThreadPoolExecutor
+) -> None:
+    """As a batch is whose caller has failed meanwhile."""
+    before = callers.submit(found_by, shared, batches("before"))
+    model.until_begun(1)
+    given_up = callers.submit(found_by, shared, [Batch("given up", 5)])
+    until_waiting(shared, 1)
+    others = callers.submit(found_by, shared, [Batch("a", 5), Batch("b", 5)])
+    until_waiting(shared, 3)
+    assert shared._waiting[0].future.cancel()
+    model.open.set()
+
+    assert (before.result(PATIENCE_S), others.result(PATIENCE_S)) == (["BEFORE"], ["A", "B"])
+    with pytest.raises(CancelledError):
+        given_up.result(PATIENCE_S)
+    assert model.begun == ["before", "a + b"]
+
+
+def test_nor_where_it_is_in_the_middle(model: Model, shared: Runs[Batch, str], callers: ThreadPoolExecutor) -> None:
+    before = callers.submit(found_by, shared, batches("before"))
+    model.until_begun(1)
+    others = callers.submit(found_by, shared, [Batch("a", 5), Batch("b", 5)])
+    until_waiting(shared, 2)
+    given_up = callers.submit(found_by, shared, [Batch("given up", 5)])
+    until_waiting(shared, 3)
+    assert shared._waiting[2].future.cancel()
+    model.open.set()
+
+    assert (before.result(PATIENCE_S), others.result(PATIENCE_S)) == (["BEFORE"], ["A", "B"])
+    with pytest.raises(CancelledError):
+        given_up.result(PATIENCE_S)
+    assert model.begun == ["before", "a + b"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_in_any_crowd_each_gets_its_own(model: Model, callers: ThreadPoolExecutor, at_once: int) -> None:
+    crowd: Runs[Batch, str] = Runs(model.run, at_once, MOST)
+    model.open.set()
+    wanted = [[Batch(f"{caller} {n}", n % 7, 1 + n % 50) for n in range(200)] for caller in range(4)]
+
+    found = list(callers.map(lambda each: dict(crowd.results(each, 200)), wanted))
+
+    assert found == [{each: each.name.upper() for each in of_caller} for of_caller in wanted]
+    assert sum(len(run.split(" + ")) for run in model.begun) == 800
+    assert model.most <= at_once

@@ -7,6 +7,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import pairwise
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tests.fakes import NOON, POISON, FakeClassifier, comment_value, detect
+from tests.fakes import NOON, POISON, FakeClassifier, comment_value, detect, until_waiting
 from tests.strategies import comments
 from worker import codec, screening
 from worker.classifier import Found, Piece, Scores
@@ -43,7 +44,6 @@ class RecordingObserver:
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.batches: list[tuple[int, int, int]] = []
-        self.left_early = 0
         self.lookups: list[tuple[int, int, int]] = []
         self.scores: list[Scores] = []
         self.bisections = 0
@@ -53,9 +53,8 @@ class RecordingObserver:
         assert seconds >= 0
         self.stages.append(name)
 
-    def batch(self, size: int, tokens: int, padding: int, left_early: int) -> None:
+    def batch(self, size: int, tokens: int, padding: int) -> None:
         self.batches.append((size, tokens, padding))
-        self.left_early += left_early
 
     def cache(self, hits: int, misses: int, entries: int) -> None:
         self.lookups.append((hits, misses, entries))
@@ -210,20 +209,6 @@ def test_a_long_text_is_judged_by_its_worst_piece_and_its_kindness_on_average() 
 
     assert decision.scores["insult"] == 0.9
     assert 0.95 / 20 < decision.scores["kindness"] < 0.95
-
-
-def test_who_leaves_a_model_early_is_counted() -> None:
-    class TwoStages(FakeClassifier):
-        """Of which texts without a fool need only the first."""
-
-        def score(self, pieces: Sequence[Piece]) -> list[Found]:
-            return [found._replace(left_early=not found.spans) for found in super().score(pieces)]
-
-    observer = RecordingObserver()
-
-    screen(make(TwoStages(), observer), "good morning", "you are stupid", "good night")
-
-    assert observer.left_early == 2
 
 
 def test_batches_keep_to_one_width_and_the_budget() -> None:
@@ -788,13 +773,34 @@ def test_the_model_runs_no_oftener_at_once_than_it_says() -> None:
 
     classifier = Counting()
     screener = make(classifier, cache_entries=0)
-    threads = [threading.Thread(target=screen, args=(screener, f"text {number}")) for number in range(8)]
+    threads = [threading.Thread(target=screen, args=(screener, "a word " * (number + 1))) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert (len(classifier.batches), classifier.most) == (8, 1)
+
+
+def test_texts_of_one_width_are_one_run_whatever_window_they_came_in() -> None:
+    classifier, observer = FakeClassifier(), RecordingObserver()
+    screener = make(classifier, observer)
+    expected = [screen(make(), word) for word in ("stupid", "thanks")]
+    classifier.open.clear()
+    with ThreadPoolExecutor(3) as windows:
+        before = windows.submit(screen, screener, "a text that is longer than the others")
+        classifier.wait_until(lambda: len(classifier.batches) == 1)
+        others = [windows.submit(screen, screener, word) for word in ("stupid", "thanks")]
+        until_waiting(screener._runs, 2)
+        classifier.open.set()
+        found = [each.result() for each in others]
+        assert actions(before.result()) == ["allow"]
+
+    assert found == expected
+    assert sorted(classifier.batches[1]) == ["stupid", "thanks"]
+    # One run is told of, and each window has its share of the time.
+    assert [size for size, _, _ in observer.batches] == [1, 2]
+    assert observer.stages.count("infer") == 3
 
 
 # ---- where in the text

@@ -170,7 +170,8 @@ async def test_runs_of_one_partition_wait_for_one_another() -> None:
     bench = TransactionalBench(max_window=1)
     async with bench.assigned(0) as ledgers:
         ledgers[0].open.clear()
-        await bench.admit(*values("a", "b", "c"))
+        # Of three widths, so that each is a run of its own.
+        await bench.admit(*values("a", "a longer one", "one that is longer than both"))
         await bench.until_called(score=3)
         async with asyncio.timeout(10):
             await ledgers[0].asked.wait()
