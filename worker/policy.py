@@ -77,8 +77,8 @@ class Verdict(Struct, frozen=True):
         category: the label of the first reason, be it `unsupported_language` or `undetermined_language`; None where no rule
             fired.
         severity: the highest harm score, whatever the policy made of it; None where nothing was scored.
-        reasons: at most one a label, the strongest action first, then the highest score; the one for the language behind
-            the labels that ask for the same.
+        reasons: at most one a label, the strongest action first, then dangers, then the highest score; the one for the language
+            behind the labels that ask for the same, and before those that say least.
     """
 
     action: Action

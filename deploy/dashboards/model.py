@@ -13,6 +13,7 @@ from deploy.dashboards.queries import (
     increase,
     mean,
     model_time,
+    more_likely,
     of,
     percentiles,
     quantile,
@@ -140,17 +141,7 @@ def _scores() -> Row:
     )
     scored_over_a_half = chart(
         "Scored over a half, by label",
-        [
-            Query(
-                "1 - "
-                + share(
-                    f"sum(rate({of('screener_score_bucket', where('label', label), where('le', '0.5'))}[$__rate_interval]))",
-                    rate("screener_score_count", where("label", label)),
-                ),
-                label,
-            )
-            for label in LABELS
-        ],
+        [Query(more_likely(label), label) for label in LABELS],
         shows="Share of the comments with a score over 0.5: what the model takes to be more likely so than not.",
         bad="a line far from where it was at this hour on other days.",
         unit="percentunit",

@@ -297,8 +297,9 @@ def _inside() -> Row:
     paused = timeline(
         "Paused, by worker",
         Query(f"max by (instance) ({of('screener_paused')})", "{{instance}}"),
-        shows="Whether the brokers confirm nothing or there is no memory to screen with: no more is read than fits in flight.",
-        bad="paused. It ends after SCREENER_PUBLISH_TIMEOUT_S, or sooner for want of memory; its /readyz says which it is.",
+        shows="Whether brokers do not answer or confirm nothing, or memory is short: no more is read than fits in flight.",
+        bad="paused. It ends after SCREENER_PUBLISH_TIMEOUT_S, with nothing in hand after five minutes, sooner for want of "
+        "memory; its /readyz says which it is.",
         no_value=_NOBODY,
         words={"0": ("reads", "green"), "1": ("paused", "red")},
     )

@@ -55,6 +55,13 @@ def mean(histogram: str, *matchers: str, by: str = "") -> str:
     return share(rate(f"{histogram}_sum", *matchers, by=by), rate(f"{histogram}_count", *matchers, by=by))
 
 
+def more_likely(label: str, change: str = "rate", over: str = INTERVAL) -> str:
+    """The share of the comments that the model takes to be more likely so than not: a score over 0.5."""
+    below = of("screener_score_bucket", where("label", label), where("le", "0.5"))
+    all_of_them = of("screener_score_count", where("label", label))
+    return "1 - " + share(f"sum({change}({below}[{over}]))", f"sum({change}({all_of_them}[{over}]))")
+
+
 def quantile(q: float, histogram: str, *matchers: str, by: str = "") -> str:
     """A quantile of what a histogram has seen lately. NaN, for nothing seen, is not greater than anything."""
     labels = f"le, {by}" if by else "le"

@@ -9,7 +9,7 @@ from deploy.dashboards.colours import OF_ACTION, OF_AGE, OF_CATEGORY, OF_PERCENT
 from deploy.dashboards.frame import TRUST_AND_SAFETY, Line, Row, frame
 from deploy.dashboards.model import revisions
 from deploy.dashboards.panels import ANY_IS_BAD, ANY_IS_ODD, NONE, bars, chart, heatmap, stat, table, timeline
-from deploy.dashboards.queries import Query, buckets, increase, of, percentiles, rate, share, where
+from deploy.dashboards.queries import Query, buckets, increase, more_likely, of, percentiles, rate, share, where
 from worker.classifier import KIND_LABELS
 from worker.metrics import NO_CATEGORY
 from worker.records import Action, AgeBand
@@ -17,7 +17,7 @@ from worker.records import Action, AgeBand
 _NOBODY: Final = "no worker reports"
 _QUIET: Final = "no traffic"
 _DECIDED: Final = rate("screener_decisions_total")
-_KIND: Final = f'category=~"{"|".join(KIND_LABELS)}"'
+(_KIND,) = KIND_LABELS
 _HARM: Final = f'category!~"{"|".join((*KIND_LABELS, NO_CATEGORY))}"'
 
 
@@ -65,8 +65,8 @@ def _at_a_glance() -> Row:
     )
     kind = stat(
         "Kind",
-        Query(share(increase("screener_decisions_total", _KIND), increase("screener_decisions_total"))),
-        shows="Share of the comments that are kind, and nothing else.",
+        Query(more_likely(_KIND, "increase", "$__range")),
+        shows="Share of the comments that the model takes to be kind, whatever the policy makes of it.",
         bad="falling over days. This is the figure to raise.",
         unit="percentunit",
         no_value=_QUIET,
@@ -234,7 +234,7 @@ def _who() -> Row:
     kindness = chart(
         "Kindness",
         [
-            Query(share(rate("screener_decisions_total", _KIND), _DECIDED), "kind"),
+            Query(more_likely(_KIND), "kind"),
             Query(
                 share(
                     rate("screener_comments_total", where("action", "highlight")),
@@ -243,7 +243,7 @@ def _who() -> Row:
                 "highlighted",
             ),
         ],
-        shows="Share of the comments that are kind, and of those that are put first for it.",
+        shows="Share of the comments that the model takes to be kind, and of those that are put first for it.",
         bad="a line that sinks over days. Highlighted far below kind: the policy's threshold is high.",
         unit="percentunit",
         no_value=_QUIET,
