@@ -24,7 +24,7 @@ demo: install ## Watch a few hundred comments being screened, on a broker starte
 	$(BIN)/comment-screener demo $(ARGS)
 
 .PHONY: test
-test: install ## Run tests/unit, tests/quality and tests/integration but for its heavy and mutation ones; on Apache Kafka, or on the embedded broker where Java or Maven is missing
+test: install ## Run tests/unit, tests/quality and tests/integration but for its heavy ones; on Apache Kafka, or on the embedded broker where Java or Maven is missing
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-unit
@@ -52,10 +52,6 @@ test-quality: install ## Ask the shipped model what it makes of comments written
 .PHONY: test-heavy
 test-heavy: install ## Run the cases that take half a minute each, beside their like that `make test` runs
 	$(BIN)/python -m pytest tests/integration -m heavy $(ARGS)
-
-.PHONY: test-mutation
-test-mutation: install ## Run the worker with faults put in on purpose: the audit has to find each
-	$(BIN)/python -m pytest tests/integration -m mutation $(ARGS)
 
 .PHONY: mutants
 mutants: install ## Plant bugs one at a time: the tests have to notice each (ARGS="--on unit": those that need no broker)

@@ -18,9 +18,9 @@ _CONTENTS: Final = 500
 _AUTHORS: Final = 5000
 
 
-def comment_values(texts: Iterable[str], prefix: str, seed: int = 0) -> list[bytes]:
+def comment_values(texts: Iterable[str], prefix: str) -> list[bytes]:
     """One record's value each, under an id of its own that begins with the prefix."""
-    chance = random.Random(seed)  # noqa: S311  comments that can be made again, not a secret
+    chance = random.Random(0)  # noqa: S311  comments that can be made again, not a secret
     bands = [*AgeBand]
     return [
         msgspec.json.encode(

@@ -41,12 +41,12 @@ class Row(Struct, frozen=True):
         return middle(self.values) if self.values else None
 
 
-def compare(part: str, names: tuple[str, str], one: Sequence[float], other: Sequence[float], note: str = "") -> Row:
+def compare(part: str, names: tuple[str, str], one: Sequence[float], other: Sequence[float]) -> Row:
     """One contestant ÷ another, round by round. Without values of both, the note says whose are missing."""
     missing = [name for name, values in zip(names, (one, other), strict=True) if not values]
     if missing:
         return Row(part, " ÷ ".join(names), TIMES, [], f"no figure for: {', '.join(missing)}")
-    return Row(part, " ÷ ".join(names), TIMES, ratios(one, other), note)
+    return Row(part, " ÷ ".join(names), TIMES, ratios(one, other))
 
 
 def table(rows: Iterable[Row], footnotes: Sequence[str] = ()) -> Table:

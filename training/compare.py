@@ -24,6 +24,7 @@ TIMED_TEXTS: Final = 256
 SHORT: Final = 32
 """Tokens up to which a text counts as short when speed is measured."""
 _MIDDLE: Final = 128
+_ROUNDS: Final = 5
 
 
 def compare(teach: Sequence[Row], dev: Sequence[Row], work: Path) -> str:
@@ -66,10 +67,10 @@ def compare(teach: Sequence[Row], dev: Sequence[Row], work: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def speed(sessions: Mapping[str, Any], tokens: Sequence[Sequence[int]], rounds: int = 5) -> Mapping[str, float]:
+def speed(sessions: Mapping[str, Any], tokens: Sequence[Sequence[int]]) -> Mapping[str, float]:
     """Texts a second, in batches of 16 sorted by length. In turns, best of all rounds: others use the machine too."""
     taken = dict.fromkeys(sessions, float("inf"))
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         for name, session in sessions.items():
             started = time.perf_counter()
             score(session, tokens)

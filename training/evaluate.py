@@ -79,6 +79,9 @@ _SOUNDS_KIND: Final = ("kind/", "wrapped/")
 
 Array = np.ndarray[Any, Any]
 
+_BATCH: Final = 16
+"""Texts in a run of a session that is none of the worker's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -507,12 +510,12 @@ def open_session(model: bytes, threads: int) -> Any:
     )
 
 
-def score(session: Any, tokens: Sequence[Sequence[int]], batch: int = 16) -> Array:
+def score(session: Any, tokens: Sequence[Sequence[int]]) -> Array:
     """Token ids → scores, in the order given; sorted by length inside, so that little is padded."""
     scores = np.zeros((len(tokens), len(LABELS)))
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
+    for start in range(0, len(order), _BATCH):
+        chosen = order[start : start + _BATCH]
         scores[chosen] = sigmoid(logits(session, [tokens[i] for i in chosen]))
     return scores
 
@@ -539,15 +542,15 @@ def sigmoid(x: Array) -> Array:
     return result
 
 
-def coupling(session: Any, tokens: Sequence[Sequence[int]], batch: int = 16) -> tuple[float, float, float]:
+def coupling(session: Any, tokens: Sequence[Sequence[int]]) -> tuple[float, float, float]:
     """How far a text's scores move with the batch it is in: differences between alone and with others.
 
     Returns: largest and mean over batches of mixed length, padded; and the largest when all are padded to one width, as the
     worker does it, both alone and with others.
     """
     padded, same_width = [], []
-    for start in range(0, len(tokens), batch):
-        together = tokens[start : start + batch]
+    for start in range(0, len(tokens), _BATCH):
+        together = tokens[start : start + _BATCH]
         width = max(map(len, together))
         alone = np.concatenate([sigmoid(logits(session, [t])) for t in together])
         alone_wide = np.concatenate([sigmoid(logits(session, [t], width)) for t in together])

@@ -102,13 +102,12 @@ def _hate(
     sure: float = 1.0,
     more: Mapping[str, float] | None = None,
     split: str | None = None,
-    group: str | None = None,
 ) -> Row:
     """A set that asks one thing, "hateful towards a group or not". Hate is toxic, so we assume; not hate may still be rude."""
     if hateful:
         targets = {"identity_attack": sure, **(more or {})}
-        return row(source, text, targets, assumed={"toxicity": sure}, split=split, group=group)
-    return row(source, text, {"identity_attack": _NO, **(more or {})}, assumed=harmless(text), split=split, group=group)
+        return row(source, text, targets, assumed={"toxicity": sure}, split=split)
+    return row(source, text, {"identity_attack": _NO, **(more or {})}, assumed=harmless(text), split=split)
 
 
 def dynahate(folder: Path) -> Iterator[Row]:

@@ -89,14 +89,12 @@ class Tracing:
     Args:
         provider: with a sampler and somewhere to send spans to.
         group_id: the consumer group.
-        now_ns: epoch nanoseconds.
     """
 
-    def __init__(self, provider: TracerProvider, *, group_id: str, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, provider: TracerProvider, *, group_id: str) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("comment-screener", WORKER_VERSION)
         self._group_id = group_id
-        self._now_ns = now_ns
         self._screening = _Screening()
 
     def observer(self, observer: Observer) -> Observer:
@@ -120,7 +118,7 @@ class Tracing:
 
     def take(self, window: Sequence[Delivery], now_s: float) -> None:
         """These have left the queue, at this reading of `time.perf_counter`."""
-        offset_ns = self._now_ns() - round(now_s * 1e9)
+        offset_ns = time.time_ns() - round(now_s * 1e9)
         for delivery in window:
             delivery.trace = self._begin(delivery, now_s, offset_ns)
 

@@ -50,9 +50,9 @@ def share(part: str, whole: str, *, each: str = "") -> str:
     return f"{part} / {matching}({whole} > 0)"
 
 
-def mean(histogram: str, *matchers: str, by: str = "") -> str:
+def mean(histogram: str, *matchers: str) -> str:
     """The mean of what a histogram has seen lately."""
-    return share(rate(f"{histogram}_sum", *matchers, by=by), rate(f"{histogram}_count", *matchers, by=by))
+    return share(rate(f"{histogram}_sum", *matchers), rate(f"{histogram}_count", *matchers))
 
 
 def more_likely(label: str, change: str = "rate", over: str = INTERVAL) -> str:
@@ -62,10 +62,9 @@ def more_likely(label: str, change: str = "rate", over: str = INTERVAL) -> str:
     return "1 - " + share(f"sum({change}({below}[{over}]))", f"sum({change}({all_of_them}[{over}]))")
 
 
-def quantile(q: float, histogram: str, *matchers: str, by: str = "") -> str:
+def quantile(q: float, histogram: str, *matchers: str) -> str:
     """A quantile of what a histogram has seen lately. NaN, for nothing seen, is not greater than anything."""
-    labels = f"le, {by}" if by else "le"
-    return f"histogram_quantile({q}, {rate(f'{histogram}_bucket', *matchers, by=labels)}) >= 0"
+    return f"histogram_quantile({q}, {rate(f'{histogram}_bucket', *matchers, by='le')}) >= 0"
 
 
 def percentiles(histogram: str, *matchers: str, exemplars: bool = False) -> list[Query]:

@@ -53,11 +53,10 @@ class Prometheus:
     Args:
         binary: what to run.
         folder: for its configuration, data and log.
-        port: where it listens, on loopback.
     """
 
-    def __init__(self, binary: Path, folder: Path, port: int | None = None) -> None:
-        self.port = port or free_port()
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self.port = free_port()
         self._folder = folder
         self._process = Process(
             [

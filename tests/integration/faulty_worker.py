@@ -9,10 +9,9 @@ from typing import Any
 
 from worker import app, cli, faust_app, publisher, vitals
 from worker.acking import AckingPipeline
-from worker.agents import Delivery, Pipeline
+from worker.agents import Pipeline
 from worker.classifier import Found, Piece
 from worker.onnx import OnnxClassifier
-from worker.publisher import Message, Publisher
 from worker.screening import PROBE
 
 
@@ -134,60 +133,6 @@ def slow_to_take_over() -> None:
     Pipeline.assign = assign_late  # type: ignore[method-assign]
 
 
-def ack_before_publish() -> None:
-    """What an automatic ack does."""
-    publish, finish = AckingPipeline._publish, AckingPipeline._finish
-
-    async def publish_late(self: AckingPipeline, window: Sequence[Delivery], outcomes: Any) -> None:
-        finish(self, window)
-        await asyncio.sleep(1)
-        await publish(self, window, outcomes)
-
-    AckingPipeline._publish = publish_late  # type: ignore[method-assign]
-    AckingPipeline._finish = lambda *_: None  # type: ignore[method-assign]
-
-
-def ack_out_of_order() -> None:
-    """Each window acked at once as a whole, whatever is unfinished before it."""
-    screen = Pipeline._screen
-    turns = iter(range(10**9))
-
-    async def some_are_slow(self: Pipeline, window: Sequence[Delivery]) -> Any:
-        outcomes = await screen(self, window)
-        if next(turns) % 2 == 0:
-            self._screening -= 1
-            self._changed.set()
-            await asyncio.sleep(2)
-            self._screening += 1
-        return outcomes
-
-    def ack_all(self: AckingPipeline, window: Sequence[Delivery]) -> None:
-        for delivery in window:
-            self._advance(delivery.record.partition, delivery.record.offset + 1)
-            delivery.watermark.finish(delivery.record.offset)
-        self.finished += len(window)
-        self._let_go(window)
-
-    Pipeline._screen = some_are_slow  # type: ignore[method-assign]
-    AckingPipeline._finish = ack_all  # type: ignore[method-assign]
-
-
-def send_unconfirmed() -> None:
-    """What a send that nobody waits for does: it is acked long before it is with the broker."""
-    publish = Publisher.publish
-    tasks: set[asyncio.Task[Any]] = set()
-
-    async def publish_some_time(self: Publisher, messages: Sequence[Message]) -> list[int]:
-        async def later() -> None:
-            await asyncio.sleep(1)
-            await publish(self, messages)
-
-        tasks.add(asyncio.create_task(later()))
-        return []
-
-    Publisher.publish = publish_some_time  # type: ignore[method-assign]
-
-
 FAULTS: dict[str, Callable[[], None]] = {
     "hang": hang,
     "hang-tokeniser": hang_tokeniser,
@@ -198,9 +143,6 @@ FAULTS: dict[str, Callable[[], None]] = {
     "slow-model": slow_model,
     "impatient": impatient,
     "slow-to-take-over": slow_to_take_over,
-    "ack-before-publish": ack_before_publish,
-    "ack-out-of-order": ack_out_of_order,
-    "send-unconfirmed": send_unconfirmed,
 }
 
 if __name__ == "__main__":

@@ -330,19 +330,3 @@ async def test_what_was_deleted_before_it_was_read_is_told(broker: Broker, tmp_p
     assert len(audit.missing) == 30
     [line] = [line for line in worker.said().splitlines() if "deleted before it was read" in line]
     assert '"first": 10, "end": 30' in line
-
-
-@pytest.mark.mutation
-@pytest.mark.kafka_only  # commits and ends are compared, which needs ends that are right
-@pytest.mark.parametrize("fault", ["ack-before-publish", "ack-out-of-order", "send-unconfirmed"])
-async def test_the_audit_finds(broker: Broker, topics: Topics, tmp_path: Path, fault: str) -> None:
-    async with Audit(broker, topics) as audit:
-        worker = WorkerProcess(broker, topics, tmp_path, program=(str(FAULTS), fault), **SLOWLY)
-        await audit.produce(comments(1500))
-        await worker.start().ready()
-        await audit.until(lambda: len(audit.outcomes) > 100, "progress")
-        worker.kill()
-        async with worker:
-            # What was acked too early and lost never comes, so it is the commits that say when it is over.
-            await audit.until_committed()
-            assert audit.missing or audit.overtakings()
