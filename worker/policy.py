@@ -4,7 +4,7 @@ Stands after the classifier. Pure: `worker.policy_file` reads the YAML, this dec
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from worker.classifier import HARM_LABELS, LABELS
 from worker.records import UNDETERMINED_LANGUAGE, UNSUPPORTED_LANGUAGE, Action, AgeBand, PolicyVersion, ReasonGiven
 
-VERSION: Final = "3"
+VERSION: Final = "4"
 """Raised whenever the same policy may come to another action on the same scores, since decisions are named by it."""
 
 _NOT_IN_PRAISE: Final = frozenset({"insult", "identity_attack", "threat"})
@@ -118,12 +118,10 @@ class Policy:
         self.version = version
         self.warnings = tuple(warnings)
         self.resolved = tuple(resolved)
-        self._dangers = frozenset(
-            label
-            for table in (rules, *communities.values())
-            for (label, _), own in table.items()
-            if any(rule.action is Action.ESCALATE for rule in own)
-        )
+        self._dangers = _dangers(rules)
+        self._community_dangers = {
+            community_id: self._dangers | _dangers(own) for community_id, own in communities.items()
+        }
         self._default = _rows_by_band(rules)
         self._communities = {community_id: _rows_by_band(own) for community_id, own in communities.items()}
         self._language = _with_unknown(language)
@@ -185,8 +183,9 @@ class Policy:
             reasons += self._of_language(UNDETERMINED_LANGUAGE, audience, community_id)
         if not reasons:
             return Verdict(Action.ALLOW, None, severity, reasons)
-        reasons = self._seen_by_a_person(reasons)
-        reasons.sort(key=self._rank)
+        dangers = self._community_dangers.get(community_id or "", self._dangers)
+        reasons = _seen_by_a_person(reasons, dangers)
+        reasons.sort(key=lambda reason: _rank(reason, dangers))
         first = reasons[0]
         if first.action is not Action.HIGHLIGHT:
             reasons = _without_praise(reasons)
@@ -222,34 +221,36 @@ class Policy:
             return []
         return [ReasonGiven(kind, None, None, audience or AgeBand.UNKNOWN, rule.action, rule.name)]
 
-    def _rank(self, reason: ReasonGiven) -> tuple[int, bool, bool, float]:
-        """The strongest action first, then a danger, then what says more than that something is wrong, then the higher score.
-
-        No score is behind every score, and what is equal in all stays in the order of LABELS.
-        """
-        score = math.inf if reason.score is None else -reason.score
-        return -reason.action.strength, reason.label not in self._dangers, reason.label in _GENERAL, score
-
-    def _seen_by_a_person(self, reasons: list[ReasonGiven]) -> list[ReasonGiven]:
-        """Raise to `escalate` what is held for danger where another label would remove it: nobody would look at it any more.
-
-        What danger is, the policy says: a label that it escalates for, whoever reads.
-        """
-        removing = {reason.label for reason in reasons if reason.action is Action.REMOVE}
-        if not removing:
-            return reasons
-        return [
-            replace(reason, action=Action.ESCALATE)
-            if reason.label in self._dangers
-            and reason.action.strength >= Action.HOLD.strength
-            and removing - {reason.label}
-            else reason
-            for reason in reasons
-        ]
-
     def _rows(self, audience: AgeBand | None, community_id: str | None) -> tuple[_Row, ...]:
         table = self._default if community_id is None else self._communities.get(community_id, self._default)
         return table[audience or AgeBand.UNKNOWN]
+
+
+def _dangers(rules: Rules) -> frozenset[str]:
+    """What danger is, the policy says: labels that it escalates for, whoever reads."""
+    return frozenset(label for (label, _), own in rules.items() if any(rule.action is Action.ESCALATE for rule in own))
+
+
+def _rank(reason: ReasonGiven, dangers: Container[str]) -> tuple[int, bool, bool, float]:
+    """The strongest action first, then a danger, then what says more than that something is wrong, then the higher score.
+
+    No score is behind every score, and what is equal in all stays in the order of LABELS.
+    """
+    score = math.inf if reason.score is None else -reason.score
+    return -reason.action.strength, reason.label not in dangers, reason.label in _GENERAL, score
+
+
+def _seen_by_a_person(reasons: list[ReasonGiven], dangers: Container[str]) -> list[ReasonGiven]:
+    """Raise to `escalate` what is held for danger where another label would remove it: nobody would look at it any more."""
+    removing = {reason.label for reason in reasons if reason.action is Action.REMOVE}
+    if not removing:
+        return reasons
+    return [
+        replace(reason, action=Action.ESCALATE)
+        if reason.label in dangers and reason.action.strength >= Action.HOLD.strength and removing - {reason.label}
+        else reason
+        for reason in reasons
+    ]
 
 
 def hurts(pointed_at: Iterable[str]) -> bool:

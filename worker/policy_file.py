@@ -163,6 +163,12 @@ _DANGERS: Final = {
     "self_harm": "a cry for help that vanishes reaches nobody",
 }
 """Labels of what a person has to see, and what comes of removing it."""
+_UNSEEN: Final = {
+    Action.REMOVE: "",
+    Action.LIMIT: "friends alone see it, and nobody who could help",
+    Action.NUDGE: "it asks whoever is in danger, or is one, to think again",
+}
+"""Actions by which no person sees it, and what comes of them; of removing, the label says."""
 _NO_CHANGE: Final = "is what the community inherits anyway, so it changes nothing"
 
 _Spread = dict[tuple[str, AgeBand], tuple[Rule, ...]]
@@ -255,8 +261,9 @@ def _warn_labels(labels: Labels, root: Keys, rules: _Spread) -> Iterator[Problem
     for label, bands in labels.items():
         path = (*root, label)
         for key, thresholds in bands.items() if label in _DANGERS else ():
-            if Action.REMOVE in thresholds and _covered(bands, key):
-                yield Problem((*path, key, Action.REMOVE), f"{_DANGERS[label]}; hold it, or escalate")
+            for action, what in _UNSEEN.items() if _covered(bands, key) else ():
+                if action in thresholds:
+                    yield Problem((*path, key, action), f"{what or _DANGERS[label]}; hold it, or escalate")
         if ALL in bands and not _covered(bands, ALL):
             yield Problem((*path, ALL), "speaks for no band: each is named itself")
         # Neighbours are enough: if each is at least as strict as the next older one, so are all.

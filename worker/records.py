@@ -43,7 +43,11 @@ class AgeBand(StrEnum):
 
 
 class Action(StrEnum):
-    """What to do with a comment, mildest first. `escalate` asks for a person, now."""
+    """What to do with a comment, mildest first.
+
+    `highlight`: show it first. `nudge`: ask the author to think again. `limit`: the author and their friends see it. `hold`:
+    nobody does until a person has looked. `remove`: nobody does. `escalate`: nobody does, and a person looks now.
+    """
 
     HIGHLIGHT = "highlight"
     ALLOW = "allow"
@@ -176,8 +180,8 @@ class ReasonGiven(Struct, frozen=True):
     action: Annotated[
         Action,
         Meta(
-            description="What the rule asks for. A hold for danger (a label that the policy escalates for, whoever reads) is "
-            "raised to escalate where another label would have the comment removed: somebody has to see it. What a rule would "
+            description="What the rule asks for. A hold for danger (a label that the policy escalates for there or everywhere) "
+            "is raised to escalate where another label would have the comment removed: somebody has to see it. What a rule would "
             "remove is held where the model does not know the language."
         ),
     ]

@@ -106,6 +106,22 @@ def test_danger_is_what_the_policy_escalates_for_whoever_reads() -> None:
         assert (verdict.action, verdict.category) == (Action.ESCALATE, "threat")
 
 
+def test_what_is_danger_in_one_community_is_none_elsewhere() -> None:
+    school = policy(
+        "{insult: {all: {hold: 0.6}}, severe_toxicity: {all: {remove: 0.9}}}",
+        communities="{school: {labels: {insult: {under_13: {hold: 0.6, escalate: 0.95}}}}}",
+    )
+    scores = {"insult": 0.7, "severe_toxicity": 0.95}
+
+    decided = {community: school.decide(scores, ADULT, community) for community in (None, "other", "school")}
+
+    assert {community: (verdict.action, verdict.category) for community, verdict in decided.items()} == {
+        None: (Action.REMOVE, "severe_toxicity"),
+        "other": (Action.REMOVE, "severe_toxicity"),
+        "school": (Action.ESCALATE, "insult"),
+    }
+
+
 def test_one_reason_a_label_strongest_first_then_by_score_then_in_the_order_of_labels() -> None:
     equals = policy(
         "{threat: {all: {hold: 0.1}}, insult: {all: {hold: 0.1}}, toxicity: {all: {hold: 0.1}},"
@@ -613,6 +629,15 @@ def test_danger_reaches_a_person(name: str, model: str, label: str) -> None:
         rules = [rule for ruled, rule in PRESETS_ON[name, model].rules_for(band, None) if ruled == label]
         assert rules[0].action is Action.ESCALATE
         assert {rule.action for rule in rules} == {Action.HOLD, Action.ESCALATE}
+
+
+@on_every_model
+def test_a_preset_removes_for_severe_toxicity_alone(name: str, model: str) -> None:
+    """Whatever else is in a comment, an address or a dare, outlives the surest insult; and who writes to a child is looked at."""
+    rules = [ruled for band in KNOWN_BANDS for ruled in PRESETS_ON[name, model].rules_for(band, None)]
+    removing = {label for label, rule in rules if rule.action is Action.REMOVE}
+
+    assert removing <= {"severe_toxicity"}
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -367,7 +367,14 @@ def test_a_community_that_changes_something_is_not_odd(labels: str) -> None:
             "{threat: {all: {hold: 0.3, remove: 0.8, escalate: 0.9}}}",
             ["threat.all.remove: a threat that vanishes warns nobody; hold it, or escalate"],
         ),
-        ("{self_harm: {all: {hold: 0.3, escalate: 0.9}}, insult: {all: {remove: 0.9}}}", []),
+        (
+            "{self_harm: {all: {nudge: 0.3, limit: 0.6}}}",
+            [
+                "self_harm.all.limit: friends alone see it, and nobody who could help; hold it, or escalate",
+                "self_harm.all.nudge: it asks whoever is in danger, or is one, to think again; hold it, or escalate",
+            ],
+        ),
+        ("{self_harm: {all: {hold: 0.3, escalate: 0.9}}, insult: {all: {nudge: 0.4, remove: 0.9}}}", []),
     ],
 )
 def test_removing_what_a_person_has_to_see_is_odd(labels: str, expected: list[str]) -> None:
