@@ -135,9 +135,10 @@ class Proxy:
                 await self._flowing.wait()
                 if not chunk:
                     return
+                # Before it is on its way: whoever has a byte finds it counted.
+                self.bytes_passed += len(chunk)
                 writer.write(chunk)
                 await writer.drain()
-                self.bytes_passed += len(chunk)
 
         arriving = asyncio.create_task(arrive())
         try:
