@@ -10,7 +10,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,16 +24,16 @@ from training.authored import shared_slots
 from training.labels import NO_AT_MOST, SPAN_LABELS, YES_FROM, Row
 from training.spans import best_threshold, character_f1
 from training.split import halves
-from worker.batching import CPU_TOKENS
 from worker.classifier import HARM_LABELS, LABELS, Found
+from worker.cli_scoring import NO_POLICY, scored, tell_nothing
 from worker.evaluation import HARM_ANY, collect, curves
 from worker.evaluation import measure as measure_question
 from worker.evaluation_picture import draw
 from worker.evaluation_report import Method, Report, Rows, Thresholds
+from worker.metrics import Metrics
 from worker.normalise import fold, normalise
 from worker.onnx import SLOW_FUSIONS, OnnxClassifier
-from worker.pieces import Batch, batches_of, of_batches, of_texts
-from worker.runs import Runs
+from worker.screening import Screener
 
 FEWEST: Final = 10
 """Rows on either side that a set needs before its own figure means anything."""
@@ -103,25 +102,16 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         self.classifier = OnnxClassifier(folder)
-        self._runs = Runs(self._score, self.classifier.runs_at_once, CPU_TOKENS)
+        self._screener = Screener(self.classifier, NO_POLICY, detect=tell_nothing, observer=Metrics(), cache_entries=0)
 
     def find(self, texts: Sequence[str]) -> list[Found]:
-        """In the order given; batches of one width, as in the worker."""
-        pieces_of_text = self.classifier.encode(texts)
-        pieces = list(chain.from_iterable(pieces_of_text))
-        widths = [self.classifier.width(piece) for piece in pieces]
-        batches = batches_of(pieces, widths, CPU_TOKENS)
-        of_piece: dict[int, Found] = {}
-        for batch, found in self._runs.results(batches, sum(widths)):
-            of_piece |= zip(batch.at, found, strict=True)
-        return of_texts(pieces_of_text, of_piece)
+        """In the order given. Raises FatalError for a text that it cannot score."""
+        found = self._screener.find(texts)
+        return [scored(found[text]) for text in texts]
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Scores in [0, 1], float64 [texts, labels]."""
         return table(self.find(texts))
-
-    def _score(self, batches: Sequence[Batch]) -> list[list[Found]]:
-        return of_batches(batches, self.classifier.score([piece for batch in batches for piece in batch.pieces]))
 
 
 def table(found: Sequence[Found]) -> Array:

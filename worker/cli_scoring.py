@@ -20,8 +20,8 @@ from worker.records import PolicyVersion
 from worker.screening import Rejection, Screener
 
 _CACHE_ENTRIES = 100_000
-# For those who only want scores: nothing is decided, so nothing has to be read for it.
-_NO_POLICY: Final = Policy(PolicyVersion("none", "0", "0" * 64), {}, {})
+NO_POLICY: Final = Policy(PolicyVersion("none", "0", "0" * 64), {}, {})
+"""For those who only want scores: nothing is decided, so nothing has to be read for it."""
 _THRESHOLDS: Final = "thresholds.json"
 
 
@@ -40,14 +40,15 @@ def open_screener(
     configure_logs("info")
     return Screener(
         load_classifier(model or "default", threads=threads, label_map=label_map),
-        _NO_POLICY if policy is None else load_policy(policy, operating_points_of(model or "default")),
-        detect=_tell_nothing if policy is None else load_detector(),
+        NO_POLICY if policy is None else load_policy(policy, operating_points_of(model or "default")),
+        detect=tell_nothing if policy is None else load_detector(),
         observer=Metrics(),
         cache_entries=_CACHE_ENTRIES,
     )
 
 
-def _tell_nothing(texts: Sequence[str]) -> list[Detection]:
+def tell_nothing(texts: Sequence[str]) -> list[Detection]:
+    """Nor has a language to be told for scores alone."""
     return [UNDETERMINED] * len(texts)
 
 
@@ -63,7 +64,11 @@ def find_in(text: str, model: str | None, label_map: Path | None = None) -> Foun
         FatalError: the model cannot score it.
     """
     normalised = normalise(text)
-    found = open_screener(model, None, label_map=label_map).find([normalised])[normalised]
+    return scored(open_screener(model, None, label_map=label_map).find([normalised])[normalised])
+
+
+def scored(found: Found | Rejection) -> Found:
+    """What was found. Raises FatalError where the model cannot score the text."""
     if isinstance(found, Rejection):
         raise FatalError(found.message)
     return found

@@ -164,11 +164,10 @@ _DANGERS: Final = {
 }
 """Labels of what a person has to see, and what comes of removing it."""
 _UNSEEN: Final = {
-    Action.REMOVE: "",
     Action.LIMIT: "friends alone see it, and nobody who could help",
     Action.NUDGE: "it asks whoever is in danger, or is one, to think again",
 }
-"""Actions by which no person sees it, and what comes of them; of removing, the label says."""
+"""Milder actions by which nobody has to see it either, and what comes of them."""
 _NO_CHANGE: Final = "is what the community inherits anyway, so it changes nothing"
 
 _Spread = dict[tuple[str, AgeBand], tuple[Rule, ...]]
@@ -261,9 +260,9 @@ def _warn_labels(labels: Labels, root: Keys, rules: _Spread) -> Iterator[Problem
     for label, bands in labels.items():
         path = (*root, label)
         for key, thresholds in bands.items() if label in _DANGERS else ():
-            for action, what in _UNSEEN.items() if _covered(bands, key) else ():
+            for action, what in {Action.REMOVE: _DANGERS[label], **_UNSEEN}.items() if _covered(bands, key) else ():
                 if action in thresholds:
-                    yield Problem((*path, key, action), f"{what or _DANGERS[label]}; hold it, or escalate")
+                    yield Problem((*path, key, action), f"{what}; hold it, or escalate")
         if ALL in bands and not _covered(bands, ALL):
             yield Problem((*path, ALL), "speaks for no band: each is named itself")
         # Neighbours are enough: if each is at least as strict as the next older one, so are all.

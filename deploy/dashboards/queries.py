@@ -4,6 +4,7 @@ A counter is there from the start, so its rate is 0 when nothing happens. A shar
 NaN: here they are absent, and the panel says in words what that means.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 INTERVAL: Final = "$__rate_interval"
@@ -55,11 +56,11 @@ def mean(histogram: str, *matchers: str) -> str:
     return share(rate(f"{histogram}_sum", *matchers), rate(f"{histogram}_count", *matchers))
 
 
-def more_likely(label: str, change: str = "rate", over: str = INTERVAL) -> str:
-    """The share of the comments that the model takes to be more likely so than not: a score over 0.5."""
-    below = of("screener_score_bucket", where("label", label), where("le", "0.5"))
-    all_of_them = of("screener_score_count", where("label", label))
-    return "1 - " + share(f"sum({change}({below}[{over}]))", f"sum({change}({all_of_them}[{over}]))")
+def more_likely(label: str, counted: Callable[..., str] = rate) -> str:
+    """The share of the comments that the model takes to be more likely so than not: a score over 0.5. By `rate` or `increase`."""
+    of_label = where("label", label)
+    below = counted("screener_score_bucket", of_label, where("le", "0.5"))
+    return "1 - " + share(below, counted("screener_score_count", of_label))
 
 
 def quantile(q: float, histogram: str, *matchers: str) -> str:

@@ -65,7 +65,7 @@ def _at_a_glance() -> Row:
     )
     kind = stat(
         "Kind",
-        Query(more_likely(_KIND, "increase", "$__range")),
+        Query(more_likely(_KIND, increase)),
         shows="Share of the comments that the model takes to be kind, whatever the policy makes of it.",
         bad="falling over days. This is the figure to raise.",
         unit="percentunit",
